@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# One lock for all systems and Pythons: what is for some of them only has a marker. It names no index.
+# One lock for all systems and Pythons: packages for some of them only have a marker. It names no index.
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
 	--custom-compile-command 'make lock' pyproject.toml requirements/build.in
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -24,7 +24,7 @@ test: $(VENV)/.dev ## Run all checks and tests, after installing what they need
 	tests/run.sh $(ARGS)
 
 # The fewest folders that reach every part of the core. What is left out is in pyproject.toml, with its reason.
-COVERING := $(addprefix tests/,model log delivery api auth http client server rights)
+COVERING := $(addprefix tests/,model log delivery api auth http client server rights serve mongodb postgresql)
 coverage: $(VENV)/.dev ## Measure which branches of the core its tests take, those in processes of their own included
 	@tests/setup.sh
 	$(BIN)/python -m coverage erase
@@ -42,11 +42,11 @@ lint: $(VENV)/.dev ## Check style, types and which module imports which
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-generate: $(VENV)/.dev ## Write the blocking half of the client anew, from the asynchronous one
+generate: $(VENV)/.dev ## Generate the blocking half of the client from the asynchronous one
 	$(BIN)/python -m tools.blocking
 
-# First what the tests run with; then the others, held to the same versions where they share some.
-lock: $(VENV)/.dev ## Choose anew, to the version and the hash, what run, test, docs, bench and the image install
+# The packages of the tests come first; the other locks use the same versions of packages that they share.
+lock: $(VENV)/.dev ## Update the locks: version and hash of each package for run, test, docs, bench and the image
 	$(LOCK) --extra dev --output-file requirements/dev.txt
 	$(LOCK) --constraints requirements/dev.txt --output-file requirements/run.txt
 	$(LOCK) --constraints requirements/dev.txt --extra mongodb --extra postgresql --extra jwt --output-file requirements/image.txt
@@ -64,10 +64,10 @@ dist: $(VENV)/.dev ## Build the sdist, the wheel and the npm package, with their
 	$(BIN)/python js/build.py dist/js && mv dist/js/*.tgz dist && rm -rf dist/js
 	cd dist && sha256sum *.tar.gz *.whl *.tgz > SHA256SUMS && cat SHA256SUMS
 
-soak: $(VENV)/.dev ## 2,000 followers that come and go for 20 minutes; what grows is a leak. ARGS=--minutes=5
+soak: $(VENV)/.dev ## Look for leaks: 2,000 followers come and go for 20 minutes. ARGS=--minutes=5
 	$(BIN)/python -m tests.hardening.soak $(ARGS)
 
-stress: $(VENV)/.dev ## A server in 256 MB, 5,000 followers, and all that strangers can do to it for a minute
+stress: $(VENV)/.dev ## Attack a server in 256 MB with 5,000 followers for a minute, in every way that strangers can
 	@tests/setup.sh
 	$(BIN)/python -m tests.hardening.stress $(ARGS)
 
@@ -78,7 +78,7 @@ bench: $(VENV)/.bench ## Measure roomcast beside its peers: half an hour; with A
 micro: $(VENV)/.dev $(VENV)/.bench ## Time each step of the hot path by itself: encode, append, hub, write
 	$(BIN)/pytest benchmarks/micro.py --benchmark-sort=name --benchmark-columns=min,median,iqr,rounds $(ARGS)
 
-instructions: $(VENV)/.dev ## Count the instructions of each step anew, as what the tests expect
+instructions: $(VENV)/.dev ## Count the instructions of each step, and store the counts that the tests expect
 	@tests/setup.sh
 	$(BIN)/python -m benchmarks.instructions
 
@@ -94,7 +94,7 @@ clean: ## Remove what the other commands made
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
-# The lock brings setuptools as well, so that building takes nothing that has no hash. What dev installs has all of run.
+# The lock includes setuptools, so that building uses no package without a hash. The lock of dev includes that of run.
 $(VENV)/.run $(VENV)/.dev $(VENV)/.docs $(VENV)/.bench: $(VENV)/.%: requirements/%.txt pyproject.toml $(VENV)/bin/pip
 	$(BIN)/pip install --quiet --require-hashes --requirement $<
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .

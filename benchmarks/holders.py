@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from roomcast.auth.keys import answers_for, sha256
+from roomcast.auth.keys import grantor_of, sha256
 from roomcast.auth.secrets import Secrets
 from roomcast.auth.tickets import seal
 from roomcast.model.settings.key import Key
@@ -40,7 +40,7 @@ def keys(folder: Path) -> Path:
 def tickets(folder: Path, count: int) -> Path:
     """Writes `count` new tickets, which no request has used before, into a file in `folder`, one a line. Returns
     its path."""
-    secrets, by, now = Secrets.of_text(_SECRET, "the secret"), answers_for(_ROWS[0]), time.time()
+    secrets, by, now = Secrets.of_text(_SECRET, "the secret"), grantor_of(_ROWS[0]), time.time()
     made = (
         seal(secrets, by, rooms=[ROOM], publish=[ROOM], sub=str(n), now=now, seconds=3600) for n in range(count)
     )

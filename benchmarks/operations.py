@@ -21,9 +21,9 @@ from contextlib import AbstractContextManager, contextmanager
 from itertools import count, cycle, islice, repeat
 from typing import Any, NamedTuple, cast
 
-from roomcast.api.query import preferred, query
+from roomcast.api.query import After, parse_query, preferred_format
 from roomcast.auth.guard import NO_GUARD, Guard, Mode
-from roomcast.auth.keys import Keys, answers_for, sha256
+from roomcast.auth.keys import Keys, grantor_of, sha256
 from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.secrets import Secrets
 from roomcast.auth.tickets import seal
@@ -212,7 +212,7 @@ def _tickets() -> Iterator[str]:
     for row in cycle(ROWS):
         yield seal(
             SECRETS,
-            answers_for(row),
+            grantor_of(row),
             rooms=[*ROOMS.rooms],
             publish=[*ROOMS.rooms],
             sub="42",
@@ -271,7 +271,7 @@ def _published(kind: str) -> Iterator[Call]:
 def _noted(rendering: Callable[[], Rendering]) -> Iterator[Call]:
     waiting, request = deque[str](maxlen=GROUP), rendering().request
     access.write_to(lambda *line: waiting.append(request(*line)))
-    yield lambda: access.note("127.0.0.1", "POST", b"/messages", 201, 0.000123)
+    yield lambda: access.log_request("127.0.0.1", "POST", b"/messages", 201, 0.000123)
     access.write_to(None)
 
 
@@ -388,14 +388,14 @@ def _found_in_the_window() -> Iterator[Call]:
 
 @operation("each follow: a query and Accept as asked before", counted=400)
 def _asked_again() -> Iterator[Call]:
-    yield lambda: (preferred(ACCEPT), query(QUERY, f"{EPOCH}-12345"))
+    yield lambda: (preferred_format(ACCEPT), parse_query(QUERY)._replace(origin=After(f"{EPOCH}-12345")))
 
 
 @operation("each follow: a query and Accept of its own", counted=100)
 def _asked_first() -> Iterator[Call]:
     # Beyond what is cached, as a client can make it: an ignored parameter, and a range that nothing has.
     asked, accept = QUERY + b"&token=" + b"x" * 256, ACCEPT + ", text/" + "x" * 256
-    yield lambda: (preferred(accept), query(asked, f"{EPOCH}-12345"))
+    yield lambda: (preferred_format(accept), parse_query(asked)._replace(origin=After(f"{EPOCH}-12345")))
 
 
 @operation("each follow: from its bytes to its first", PLAIN, counted=200)

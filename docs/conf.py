@@ -1,4 +1,4 @@
-"""How Sphinx builds the site: `make docs`. It loads nothing from elsewhere."""
+"""Sphinx's configuration for the site (`make docs`). The site loads nothing from elsewhere."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def _fields(shape: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _kind(shape: Mapping[str, Any]) -> str:
-    """A schema in a word or two."""
+    """The type of a schema in a word or two."""
     if "$ref" in shape:
         return str(shape["$ref"].rpartition("/")[2])
     for word in ("anyOf", "oneOf"):
@@ -90,5 +90,5 @@ def _kind(shape: Mapping[str, Any]) -> str:
 
 
 def _cell(text: str) -> str:
-    """A text within a table; a reference by its name."""
+    """A text for a cell of a table: line feeds and bars are escaped, and a reference becomes its name."""
     return text.rpartition("/")[2] if text.startswith("#/") else text.replace("|", "\\|").replace("\n", " ")

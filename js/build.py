@@ -1,4 +1,4 @@
-"""Makes the npm package: the module as the server serves it, its types, and the archive that is published.
+"""Makes the npm package: the module as the server serves it, its types, and the archive to publish.
 
     python js/build.py FOLDER
 
@@ -20,7 +20,7 @@ TYPESCRIPT = ROOT / "tests/interop/node_modules/typescript/bin/tsc"
 
 def build(folder: Path) -> Path:
     """Writes the package to `folder`/package, and its archive beside it. Returns the archive's path. Raises
-    `CalledProcessError` where the types cannot be made."""
+    `CalledProcessError` if Node or npm fails."""
     folder = folder.resolve()  # npm runs elsewhere
     package = folder / "package"
     package.mkdir(parents=True)
@@ -35,7 +35,7 @@ def build(folder: Path) -> Path:
 
 
 def _write_types(package: Path) -> None:
-    """From the JSDoc of the source: what is served has no comments."""
+    """Writes the types from the JSDoc of the source, since the served file has no comments."""
     flags = [
         "--allowJs",
         "--declaration",

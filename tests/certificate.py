@@ -1,4 +1,4 @@
-"""Self-made certificates, and connections to servers that show one."""
+"""Self-signed certificates, and connections to servers that use one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 PATIENCE = 20.0
-"""Seconds that a connection may take on a busy machine."""
+"""Seconds that connecting may take on a busy machine."""
 _KEYS = {"ecdsa": ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"], "rsa": ["rsa:2048"]}
 
 
@@ -28,22 +28,22 @@ class Certificate:
         files = ["-keyout", str(self.key), "-out", str(self.cert)]
         subprocess.run([*made, *files], check=True, capture_output=True, timeout=PATIENCE)
         self.context = ssl.create_default_context(cafile=self.cert)
-        """For clients: trusts this certificate and no other."""
+        """The context of clients that trust this certificate and no other."""
 
     @property
     def options(self) -> tuple[str, ...]:
-        """The options with which a server shows it."""
+        """The server's options for this certificate."""
         return f"--tls-cert={self.cert}", f"--tls-key={self.key}"
 
 
 class TlsPort(int):
-    """A port that speaks TLS: whatever in the tests connects to a port does so over TLS to this one."""
+    """The number of a port that speaks TLS. Every client of the tests connects to such a port over TLS."""
 
     context: ssl.SSLContext
 
     @classmethod
     def of(cls, port: int, certificate: Certificate) -> TlsPort:
-        """The port of a server that shows this certificate."""
+        """The port number, with the certificate that its server uses."""
         found = cls(port)
         found.context = certificate.context
         return found

@@ -1,4 +1,4 @@
-"""Fixtures for all tests. In CI nothing is left out: what is missing there is a failure, not a skip."""
+"""Fixtures for all tests. In CI a missing program is a failure, elsewhere a skip."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from tests.workers import ONE_PROCESS
 
 Serve = Callable[..., Running]
 
-settings.register_profile("untimed", deadline=None)  # a busy machine is no defect
+settings.register_profile("untimed", deadline=None)  # an example may take longer on a busy machine
 settings.load_profile("untimed")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # As in whatever a script starts in the background (POSIX, Shell Command Language, 2.11): so would all that is
-    # started here, and Ctrl-C is what some tests are about.
+    # A shell lets the background jobs of a script ignore SIGINT (POSIX, Shell Command Language, 2.11). The servers
+    # would inherit that, and some tests send them Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -46,7 +46,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With workers in all tests, those are left out that cannot hold by design."""
+    """Skips the tests that cannot hold with workers, if all servers have workers."""
     for item in items if WORKERS else []:
         if why := ONE_PROCESS.get(item.nodeid.partition("[")[0].removeprefix("tests/")):
             item.add_marker(pytest.mark.skip(reason=why))
@@ -54,13 +54,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def one_or_two_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All servers of the test have one process, and in its second run two workers."""
+    """All servers of the test have one process; in its second run they have two workers."""
     monkeypatch.setattr("tests.running.WORKERS", request.param)
 
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
-    """Starts `roomcast serve` with options; every server is ended with the test."""
+    """Starts `roomcast serve` with options. Every server ends with the test."""
     running: list[Running] = []
 
     def start(
@@ -76,7 +76,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 @pytest.fixture
 def server(serve: Serve) -> Running:
-    """A server as it is by default."""
+    """A server with default options."""
     return serve()
 
 
@@ -106,7 +106,7 @@ def secantusdb() -> Iterator[MongoDB]:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Cluster]:
-    """A cluster that tests share; each makes a database of its own."""
+    """A cluster that all tests share; each test makes a database of its own."""
     cluster = Cluster(None, **QUICK)
     cluster.make()
     cluster.start()
@@ -116,7 +116,8 @@ def postgresql() -> Iterator[Cluster]:
 
 @pytest.fixture
 def mongo(request: pytest.FixtureRequest) -> MongoDB:
-    """A server that speaks MongoDB's protocol: the first of `SERVERS`, or where `mongo` is parametrized each."""
+    """A server that speaks MongoDB's protocol: the first of `SERVERS`, or each if the test parametrizes
+    `mongo`."""
     found: MongoDB = request.getfixturevalue(getattr(request, "param", SERVERS[0]))
     return found
 

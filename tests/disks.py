@@ -1,4 +1,4 @@
-"""File systems of a test's own: small ones that fill up, and one whose power can be cut. They need root."""
+"""File systems for one test: small ones that fill up, and one whose power can be cut. They need root."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WITHOUT_FLUSHING = struct.pack("I", 2)
 
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A disk of so many bytes (`1m`), in memory."""
+    """Mounts a file system in memory at `folder`, with a size such as `1m`."""
     folder.mkdir()
     _mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder))
     try:
@@ -48,8 +48,8 @@ class Disk:
         self._mount()
 
     def cut_power(self) -> None:
-        """From this moment nothing more reaches the disk, and what was only in memory is gone. Then it is mounted
-        again. Whoever has files open there must have ended, or end of it."""
+        """Loses everything that is only in memory, as a power cut would, and mounts the disk again. Programs that
+        have files open on it must have ended, or end because of the cut."""
         descriptor = os.open(self.folder, os.O_RDONLY)
         try:
             fcntl.ioctl(descriptor, _GOING_DOWN, _WITHOUT_FLUSHING)
@@ -59,7 +59,7 @@ class Disk:
         self._mount()
 
     def unmount(self) -> None:
-        """Waits for those who still have files open there."""
+        """Unmounts the disk; waits for programs that still have files open on it."""
         umount = ["umount", str(self.folder)]
         wait_for(
             lambda: not subprocess.run(umount, stderr=subprocess.DEVNULL, timeout=60).returncode,
@@ -67,7 +67,7 @@ class Disk:
         )
 
     def _mount(self) -> None:
-        # By itself the kernel would write what is in memory after 5 s.
+        # By default the kernel would write its cache to the disk after 5 s.
         _mount("-o", "loop,commit=600", str(self._image), str(self.folder))
 
 

@@ -1,16 +1,16 @@
-"""roomcast with tickets that are over soon. The real leeway of 30 s, and the minute in which a ticket opens
-streams, are more than a test can wait for."""
+"""roomcast with tickets that expire soon. A test cannot wait for the real leeway of 30 s, nor for the minute in
+which a ticket opens streams."""
 
 from __future__ import annotations
 
 import os
 
 PROGRAM = ("-P", __file__)
-"""Python's arguments to run it: `-P`, so that tests/http is not taken for the library's http."""
+"""Python's arguments to run it. `-P` keeps tests/http from hiding the standard library's http."""
 LEEWAY, OPENS = "ROOMCAST_TEST_LEEWAY", "ROOMCAST_TEST_OPENS"
-"""Variables that change the two, in seconds; without them they are 0 and 60."""
+"""Variables with the two times in seconds; by default 0 and 60."""
 BROKEN = "ROOMCAST_TEST_BROKEN"
-"""A variable that names one check which is left out: what an attack must find."""
+"""A variable with the name of a check that the server leaves out, which an attack must find."""
 
 if __name__ == "__main__":
     from roomcast.auth import tickets

@@ -1,4 +1,4 @@
-"""roomcast as someone else's application, with the options that ROOMCAST_TEST_OPTIONS holds as JSON."""
+"""roomcast as an application for any ASGI server, with the options that ROOMCAST_TEST_OPTIONS has as JSON."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A follower that shares no code with the server: a socket, HTTP/1 by hand, and the SSE rules by hand."""
+"""A follower that shares no code with the server: it reads HTTP/1 and SSE from a socket by itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.running import PATIENCE
 
 
 class Event(NamedTuple):
-    """One dispatched event, or at the end of a stream what was left over."""
+    """One dispatched event; at the end of a stream, the incomplete one."""
 
     id: str
     name: str
@@ -46,15 +46,15 @@ class Observer:
         self.last_id = ""
         self.comments = 0
         self.clean_end = False
-        """Whether the end of the stream was said, and not just cut."""
+        """Whether the server ended the stream, instead of cutting the connection."""
         self.leftover: list[str] = []
-        """Lines after the last whole block."""
+        """Lines after the last complete block."""
         self._read_head()
         self._lines = self._decoded_lines()
 
     def _be_patient(self) -> None:
-        """The next reads may take so long, all of it together. Else each heartbeat would give an event
-        that never comes its whole time again, and a test would wait for ever."""
+        """Limits the next reads together to `PATIENCE`. With a limit for each read, heartbeats would let a test
+        wait for ever for an event that never comes."""
         self.socket.settimeout(PATIENCE)
         self._end = time.monotonic() + PATIENCE
 
@@ -146,7 +146,7 @@ class Observer:
         return None
 
     def until_live(self) -> list[Event]:
-        """The events up to `live`, with `live` itself."""
+        """The events up to and including `live`."""
         events = []
         while True:
             events.append(self.next())
@@ -154,16 +154,16 @@ class Observer:
                 return events
 
     def texts(self, count: int) -> list[str]:
-        """The texts of the next so many messages."""
+        """The texts of the next `count` messages."""
         return [self.next().json["text"] for _ in range(count)]
 
     def next_row(self) -> Any:
-        """The next line of NDJSON, heartbeats left out; None at the end of the stream."""
+        """The next line of NDJSON that is no heartbeat; None at the end of the stream."""
         self._be_patient()
         return next((json.loads(line) for line in self._lines if line), None)
 
     def wait_for_heartbeats(self, count: int) -> None:
-        """Reads lines until so many comments came, none of them followed by a blank line."""
+        """Reads lines until `comments` is `count`. A heartbeat has no blank line after it."""
         while self.comments < count:
             self._be_patient()
             line = next(self._lines)
@@ -171,7 +171,7 @@ class Observer:
             self.comments += 1
 
     def cut(self) -> None:
-        """Ends the connection from this side."""
+        """Closes the connection."""
         self.socket.close()
 
     def __enter__(self) -> Observer:

@@ -1,4 +1,4 @@
-"""Real proxies as processes, with the lines that the docs give for them, but for ports and files."""
+"""Real proxies as processes, configured with the lines in the docs; only ports and files are replaced."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ http {{
 
 
 class Proxy:
-    """A proxy as a process, from when it listens; `tls_port` is 0 where it has no TLS."""
+    """A proxy as a process that listens. `tls_port` is 0 if it has no TLS."""
 
     def __init__(self, command: list[str], folder: Path, port: int, tls_port: int = 0) -> None:
         self.port = port
         self.tls_port = tls_port
         self._output = folder / "output"
-        # Not on our own stdout: whoever reads that to its end would wait for what we leave behind.
+        # A file, not the tests' own stdout: a program that reads that to its end would also wait for the proxy.
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
                 command,
@@ -77,7 +77,7 @@ def lines(page: str, language: str) -> list[str]:
 
 
 def swap(text: str, others: Mapping[str, str]) -> str:
-    """The text with other ports and files; each must be there."""
+    """The text with each key of `others` replaced by its value. Each key must occur."""
     for old, new in others.items():
         assert old in text, old
         text = text.replace(old, new)
@@ -85,7 +85,7 @@ def swap(text: str, others: Mapping[str, str]) -> str:
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
-    """A new one for localhost, and its key."""
+    """Makes a certificate for localhost; returns its file and the key's."""
     key, cert = folder / "key.pem", folder / "cert.pem"
     new = [require("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
@@ -95,7 +95,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 
 def run_nginx(folder: Path, port: int, lines: str) -> Proxy:
-    """nginx with these lines in its http block."""
+    """Runs nginx with these lines in its http block."""
     user = "user root;" if os.geteuid() == 0 else ""  # a worker of another user cannot read pytest's folders
     (folder / "nginx.conf").write_text(NGINX.format(folder=folder, lines=lines, user=user))
     command = [require("nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "e")]
@@ -152,4 +152,4 @@ PROXIES: dict[str, Callable[[Path, int], Proxy]] = {
     "caddy": caddy,
     "varnish": varnish,
 }
-"""Each starts one in a folder of its own, in front of a port of this machine."""
+"""Functions that start a proxy: its folder, and the port of this machine that it forwards to."""

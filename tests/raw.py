@@ -1,4 +1,4 @@
-"""HTTP/1.1 by hand: bytes as a test wrote them, and answers one by one."""
+"""HTTP/1.1 by hand: sends the bytes that a test wrote, and reads the answers one by one."""
 
 from __future__ import annotations
 
@@ -40,11 +40,12 @@ class Raw:
         self.socket.sendall(data)
 
     def end(self) -> None:
-        """Half-closes: nothing more is sent, and still is read. Past TLS, which would be off from then on."""
+        """Half-closes the TCP connection: nothing more is sent, but answers are read. Below TLS, which would
+        end otherwise."""
         socket.socket.shutdown(self.socket, socket.SHUT_WR)
 
     def answer(self, *, to_head: bool = False) -> Answer:
-        """The next response; a stream's is its head only."""
+        """The next response; of a stream only the head. `to_head`: reads only the head."""
         self._be_patient()
         head = self._until(b"\r\n\r\n").decode("latin-1")
         first, *fields = head.split("\r\n")
@@ -56,7 +57,7 @@ class Raw:
         return Answer(int(first.split()[1]), headers, body)
 
     def rest(self) -> bytes:
-        """All bytes until the server ends the connection, by a reset as well."""
+        """All bytes until the server closes or resets the connection."""
         self._be_patient()
         try:
             while self._more():
@@ -68,7 +69,7 @@ class Raw:
         return self._received
 
     def until(self, mark: bytes) -> bytes:
-        """The bytes up to a mark, and the mark."""
+        """The bytes up to and including a mark."""
         self._be_patient()
         return self._until(mark) + mark
 
@@ -79,7 +80,7 @@ class Raw:
         return found
 
     def _be_patient(self) -> None:
-        """The next reads may take so long, all of it together: see `Observer`."""
+        """Limits the next reads together to `PATIENCE`, as in `Observer`."""
         self._end = time.monotonic() + PATIENCE
 
     def _more(self) -> bool:
@@ -96,20 +97,21 @@ class Raw:
 
 
 def _forget_tls_errors() -> None:
-    """OpenSSL 3.5 answers the end of a connection, and fails where the socket is half-closed. CPython 3.13 raises
-    that, and leaves it in the thread's queue of errors: the next call would fail, on whichever connection."""
+    """Clears OpenSSL's queue of errors for this thread. OpenSSL 3.5 answers the end of a connection, which
+    fails if the socket is half-closed. CPython 3.13 raises that error and leaves it in the queue, so that the
+    next call would fail, on any connection."""
     with contextlib.suppress(ssl.SSLError):
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).set_ciphers("none")  # clears the queue
 
 
 def ask(port: int, data: bytes) -> Answer:
-    """One request on a connection of its own."""
+    """Sends one request on a new connection; returns its answer."""
     with Raw(port, data) as connection:
         return connection.answer()
 
 
 def ask_at_once(port: int, requests: Sequence[bytes]) -> list[Answer]:
-    """Each on its own connection, all of them ending at the same moment."""
+    """Sends each request on its own connection, and the last byte of all of them at the same moment."""
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(Raw(port, data[:-1])) for data in requests]
         for connection, data in zip(connections, requests, strict=True):
@@ -118,7 +120,7 @@ def ask_at_once(port: int, requests: Sequence[bytes]) -> list[Answer]:
 
 
 def request(method: str, target: str, *fields: str, body: bytes | None = None) -> bytes:
-    """A request's bytes; with a body, its length is told."""
+    """The bytes of a request. With a body it has a Content-Length."""
     length = [] if body is None else [f"Content-Length: {len(body)}"]
     lines = [f"{method} {target} HTTP/1.1", "Host: localhost", *length, *fields, "", ""]
     return "\r\n".join(lines).encode() + (body or b"")

@@ -1,4 +1,4 @@
-"""A client that comes back by itself, as an EventSource does, over curl: HTTP/1.1 and 2, with TLS and without."""
+"""A client over curl that reconnects by itself, as an EventSource does: HTTP/1.1 and 2, with TLS and without."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ EVENTS, ROWS = "text/event-stream", "application/x-ndjson"
 
 
 class Follower(threading.Thread):
-    """An EventSource in a hurry, over curl: it comes back after each `200`, and after a
-    connection that broke; any other status is its end."""
+    """An impatient EventSource: it reconnects at once after each `200` and after a connection that broke. Any
+    other status ends it."""
 
     def __init__(self, url: str, accept: str, *options: str) -> None:
         super().__init__(daemon=True)
         self.heard: list[str] = []
         self.names: list[str] = []
-        """Of the events that are no messages."""
+        """The names of the events that are no messages."""
         self.versions: set[str] = set()
         self.failure = ""
         self._command = [require("curl"), "-siNk", "--max-time", "60", *options, url]
@@ -44,7 +44,7 @@ class Follower(threading.Thread):
     def _follow(self, lines: Iterator[str]) -> None:
         head = next(lines, "")
         if not head:
-            return  # cut before an answer, which is no end for an EventSource
+            return  # cut before an answer: an EventSource reconnects
         version, status = head.split()[:2]
         self.versions.add(version)
         if status != "200":

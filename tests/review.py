@@ -62,7 +62,7 @@ class Review(NamedTuple):
         )
 
     def texts(self) -> Sequence[str]:
-        """The figures as a reader wants them, in the order of the columns."""
+        """The figures as texts, in the order of the columns."""
         return [f"{value:.1%}" if isinstance(value, float) and value <= 1 else f"{value}" for value in self]
 
 
@@ -72,7 +72,7 @@ def functions_of(tree: ast.Module) -> Iterator[Function]:
 
 
 def lines(function: Function) -> int:
-    """How many lines a function has, without its decorators and its docstring."""
+    """The number of lines of a function, without its decorators and docstring."""
     assert function.end_lineno is not None
     whole = function.end_lineno - function.lineno + 1
     if ast.get_docstring(function) is None:
@@ -92,7 +92,16 @@ def public_names(tree: ast.Module) -> Iterator[ast.Module | Named]:
 
 
 def _public(body: Sequence[ast.stmt]) -> Iterator[Named]:
-    return (node for node in body if isinstance(node, Named) and not node.name.startswith("_"))
+    return (
+        node
+        for node in body
+        if isinstance(node, Named) and not node.name.startswith("_") and not _is_overload(node)
+    )
+
+
+def _is_overload(name: Named) -> bool:
+    """Whether this only declares a type: the function that it belongs to is counted."""
+    return any(isinstance(one, ast.Name) and one.id == "overload" for one in name.decorator_list)
 
 
 def is_complete(name: ast.Module | Named) -> bool:
@@ -123,13 +132,14 @@ def _parameters(function: Function) -> Sequence[ast.arg]:
 
 
 def _raised(function: Function) -> Iterator[str]:
+    """The classes of errors. A lower-case name is a function that makes an error, and says nothing to a caller."""
     for node in ast.walk(function):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name):
-            yield node.exc.func.id
+            yield from re.findall("^_*[A-Z].*", node.exc.func.id)
 
 
 def share(found: Iterator[bool]) -> float:
-    """The share of what is true, 1 if there is nothing."""
+    """The share of true values, 1 if there is none at all."""
     each = list(found)
     return sum(each) / len(each) if each else 1.0
 

@@ -1,4 +1,4 @@
-"""Real servers as processes, for tests that look at them from outside."""
+"""Real servers as processes, for tests that observe them from outside."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ import httpx
 from tests.certificate import Certificate, TlsPort
 
 PATIENCE = 20.0
-"""Seconds that a state may take to come about on a busy machine."""
+"""Seconds that a test waits for a state on a busy machine."""
 
 
 def wait_for(state: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
-    """Looks until `state()` is true."""
+    """Waits until `state()` is true. Fails after `seconds`, and names `what` it waited for."""
     end = time.monotonic() + seconds
     while not state():
         assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
@@ -34,7 +34,7 @@ workers."""
 
 
 class Running:
-    """A server process; what it says is in `said()`."""
+    """A server process. `said()` returns its output so far."""
 
     def __init__(
         self,
@@ -104,8 +104,8 @@ class Running:
         return self.process.wait(PATIENCE)
 
     def end(self) -> None:
-        """Ends it when a test is over: at once, but while coverage is measured. A killed process leaves no data,
-        so it is asked to end first."""
+        """Ends the server after a test: at once, unless coverage is measured. A killed process leaves no data, so
+        then it gets SIGTERM first."""
         if "COVERAGE_PROCESS_CONFIG" in os.environ and self.process.poll() is None:
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -127,16 +127,16 @@ def start_roomcast(
     program: Sequence[str] = ("-m", "roomcast"),
     certificate: Certificate | None = None,
 ) -> Running:
-    """`roomcast serve` on a free port, without a second one, over SQLite in `folder`, unless told otherwise; where
-    `files` is given, with so many open files at most. `program` is what Python is to run. With a `certificate`
-    it serves TLS."""
+    """Starts `roomcast serve`, and waits until it listens. By default it has one free port, and a log in SQLite in
+    `folder`. `files` limits its open files, `program` are Python's arguments, and with a `certificate` it serves
+    TLS."""
     defaults = {"--port": "0", "--page-port": "0", "--log": "sqlite:test.db"}
     for name, value in defaults.items():
         if not any(option.split("=")[0] == name for option in options):
             options = (*options, name, value)
     if not any(option.startswith("--workers") for option in options):
         options = (*options, *WORKERS)
-    # A shell sets the limit: Python code between fork and exec can lock up for ever where there are threads.
+    # A shell sets the limit: Python code between fork and exec can deadlock in a process with threads.
     limited = [] if files is None else ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh"]
     if certificate:
         options = (*options, *certificate.options)
@@ -148,7 +148,7 @@ def start_roomcast(
 
 
 def start_uvicorn(folder: Path, app: str, *options: str, env: Mapping[str, str] | None = None) -> Running:
-    """Somebody else's program with roomcast in it: an application under plain uvicorn."""
+    """Starts a program that mounts roomcast, under plain uvicorn, and waits until it listens."""
     command = [sys.executable, "-m", "uvicorn", app, "--port", "0", *options]
     running = Running(command, folder, env)
     running.port = int(running.wait_until_it_says(r"running on http://\S+?:(\d+)")[1])

@@ -22,7 +22,7 @@ RULES = DEPLOY / "prometheus/roomcast.rules.yml"
 DASHBOARD = DEPLOY / "grafana/roomcast.json"
 MINUTES = 60
 Series = dict[str, str]
-"""Values over an hour, as promtool takes them, by name and labels."""
+"""Values over an hour in promtool's notation, by name and labels."""
 
 
 def observed(metric: str, at_most: str) -> Series:
@@ -40,7 +40,7 @@ def ended(reason: str, a_minute: float) -> Series:
 
 
 def now_and_then(value: str) -> str:
-    """A value that is 0 in every third minute: just then all followers were cut, and have yet to come back."""
+    """A value that is 0 in every third minute, when all followers were just cut and are not back yet."""
     return f"{value} {value} 0 " * 20 + value
 
 
@@ -100,13 +100,13 @@ STATES: Mapping[str, tuple[Series, Series]] = {
     "RoomcastFlood": (refused("rate", 120), refused("rate", 50)),
     "RoomcastCredentialsRefused": (refused("credential", 120), refused("credential", 50)),
 }
-"""How a server in trouble differs from one that is well: by alert, the state in which it alone must fire, and one
-that is nearly as bad, in which none may."""
+"""For each alert the metrics of a state in which it alone must fire, and of one that is nearly as bad, in which no
+alert may fire. They replace those of a healthy server."""
 
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The metrics of a server with workers, with issuers of tokens, after some of each kind of request."""
+    """The metrics of a server with workers and an issuer of tokens, after requests of each kind."""
     folder = tmp_path_factory.mktemp("server")
     row = "[[issuer]]\niss = 'https://login.example.org'\njwks = 'http://127.0.0.1:1/'\naudience = 'a'\n"
     (folder / "roomcast.toml").write_text(f"open = true\n{row}")
@@ -125,7 +125,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def healthy(said: str) -> Series:
-    """That server's metrics if it stood still for an hour, with its issuer back."""
+    """That server's metrics, constant for an hour, with its issuer reachable."""
     found = {"up": "1+0x60"}
     for family in text_string_to_metric_families(said):
         for sample in family.samples:
@@ -178,7 +178,7 @@ def test_each_alert_fires_in_its_state_alone_and_not_just_below(healthy: Series,
 
 
 def evaluated(expected: Mapping[str, int], series: Series, name: str = "healthy") -> dict[str, Any]:
-    """A test for promtool: after an hour of these series exactly the expected alerts fire."""
+    """A test for promtool: after an hour of these series exactly the expected alerts are firing."""
     samples = [{"labels": f'{{alertname="{name}"}}', "value": count} for name, count in expected.items()]
     firing = 'count by (alertname) (ALERTS{alertstate="firing"})'
     return {
@@ -190,7 +190,7 @@ def evaluated(expected: Mapping[str, int], series: Series, name: str = "healthy"
 
 
 def _labelled(series: str) -> str:
-    """As Prometheus stores it."""
+    """The series with the labels that Prometheus adds when it stores them."""
     name, _, labels = series.partition("{")
     target = 'job="roomcast",instance="a:8080"'
     return f"{name}{{{target}}}" if not labels else f"{name}{{{target},{labels}"

@@ -1,4 +1,4 @@
-"""`roomcast.app(...)`: its options are those of the settings, for type checkers and at the call."""
+"""The options of `roomcast.app(...)` are those of the settings, for type checkers and at the call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from roomcast.model.settings import Settings
 
 
 def test_a_mistyped_option_fails_under_mypy_and_at_the_call_with_the_one_that_was_meant() -> None:
-    """mypy fails where one of these comments has nothing to ignore."""
+    """mypy checks the same: it reports a `type: ignore` that ignores nothing."""
     with pytest.raises(TypeError, match=r"'max_mesages' is not an option: did you mean max_messages\?"):
         roomcast.app(max_mesages=3)  # type: ignore[call-arg]
     with pytest.raises(BadOption, match="port must be a whole number from 0 to 65535"):

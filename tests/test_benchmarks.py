@@ -1,4 +1,4 @@
-"""The benchmark's figures from its rounds. The measuring itself is seen when it runs."""
+"""How the benchmark computes its figures from its rounds. The measuring itself is not tested."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_message_lost_in_one_round_of_three_is_a_target_missed() -> None:
     assert reached(Result(row("paced"), rounds), "deliveries missing") == [False]
 
 
-def test_a_round_that_failed_is_told_and_proves_nothing() -> None:
+def test_a_failed_round_is_reported_and_counts_for_nothing() -> None:
     result = Result(row("paced"), {"roomcast": [{"error": "it did not start"}], "floor": [{"cpu_us": 1.0}]})
     assert math.isnan(result.figure("roomcast", "cpu_us"))
     assert result.failures("roomcast") == ["it did not start"]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from roomcast.http.all_routes import ROUTES
 from roomcast.http.families import ENDINGS
-from roomcast.http.site import ROUTES
 from roomcast.model.settings import OPTIONS
 from roomcast.model.settings.option import Option
 from roomcast.model.shapes import GAP_REASONS
@@ -24,7 +24,7 @@ API = (ROOT / "docs/api.md").read_text()
 README = (ROOT / "README.md").read_text()
 SRC = ROOT / "src/roomcast"
 GROUPS = {"log/memory", "log/sqlite", "log/postgresql", "log/mongodb", "cli", "page"}
-"""Folders whose modules the architecture need not name one by one."""
+"""Folders whose modules the architecture need not name individually."""
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -58,7 +58,8 @@ def test_every_metric_is_in_the_docs(server: Running) -> None:
 
 
 def test_the_architecture_names_every_module_and_no_other() -> None:
-    """In the row of its folder. The backends of the log and the commands are described as groups."""
+    """Each module is named in the row of its folder. The log's backends and the commands are described as
+    groups."""
     named = _named_modules()
     for folder in named.keys() - GROUPS:
         folders = {file.parent.name for file in (SRC / folder).glob("*/__init__.py")}

@@ -1,7 +1,8 @@
-"""No step of the hot path does much more than it did. Much less fails as well, or a gain could be lost unseen.
+"""No step of the hot path may need many more instructions than stored. Many fewer fail as well: otherwise the gain
+could be lost again unnoticed.
 
-Wall time cannot tell on a shared machine; instructions can, to a fraction of a percent. The interpreter decides on
-them as much as our code does, so they are stored for each minor version of Python.
+On a shared machine, times are useless; instruction counts are exact to a fraction of a percent. They depend on the
+interpreter as much as on our code, so they are stored for each minor version of Python.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from benchmarks import instructions
 from tests.conftest import require
 
 TOLERANCE = 0.10
-"""Run against run, a count differs by 0.3 % at most; what is worth a look is more than this."""
+"""The least difference that fails. From run to run a count differs by 0.3 % at most."""
 OTHER_BUILD = 0.25
 """Debian's Python 3.11.2 (profile-guided, link-time optimised) needs up to 17 % less than pyenv's plain 3.11.7."""
 SECONDS = 300
-"""It takes 16, and 32 where it has to share its core."""
+"""The most seconds for counting. It takes 16 s, or 32 s on a shared core."""
 
 
 def test_no_operation_needs_more_instructions_than_stored() -> None:
@@ -47,7 +48,7 @@ def test_a_count_is_compared_with_what_is_stored() -> None:
 
 
 def _stored() -> Mapping[str, Any]:
-    """The counts stored for this minor version. Others are left out; the one that CI has is there."""
+    """The counts stored for this minor version of Python. Without them the test is skipped; in CI it fails."""
     known, here = instructions.stored(), instructions.interpreter()
     if here not in known:
         reason = f"no counts for {here} are stored, only for {', '.join(known)}; {instructions.COMMAND} adds them"

@@ -1,4 +1,4 @@
-"""The tests' own follower: it must not wait for ever."""
+"""The tests' own follower must not wait for ever."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.conftest import Serve
 from tests.observer import Observer
 
 
-def test_who_waits_for_an_event_that_never_comes_gives_up_though_heartbeats_do(
+def test_an_observer_gives_up_on_an_event_that_never_comes_despite_heartbeats(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve("--heartbeat=0.1", "--log=memory:")

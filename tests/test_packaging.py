@@ -1,4 +1,4 @@
-"""The installed packages: the lock and the floors of pyproject.toml say the same, and name no machine."""
+"""The locks agree with pyproject.toml, have hashes, and name no machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 
 
 def locked(name: str) -> Iterator[tuple[Requirement, str]]:
-    """Each requirement of a lock, and the text behind it: its hashes and who brought it."""
+    """Each requirement of a lock, and the text after it: its hashes, and the packages that require it."""
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
     for entry in re.split(r"\n(?=\S)", re.sub(r"(?m)^#.*\n", "", text).strip()):
         requirement, _, rest = entry.partition(" \\\n")
@@ -41,8 +41,8 @@ def test_each_locked_package_has_hashes_and_one_version(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOCKS)
 @pytest.mark.parametrize("python", PYTHONS)
-def test_what_is_locked_is_what_the_project_asks_for(name: str, python: str) -> None:
-    """Fails where pyproject.toml was changed without `make lock`."""
+def test_a_lock_satisfies_the_requirements_of_the_project(name: str, python: str) -> None:
+    """Fails if pyproject.toml was changed without `make lock`."""
     here = {"python_version": python, "python_full_version": f"{python}.0"}
     versions = {
         requirement.name.lower(): str(requirement.specifier).removeprefix("==")
@@ -65,8 +65,8 @@ def test_a_lock_names_no_index_and_no_path(name: str) -> None:
     assert not re.search(r"://|(?m:^\s*--(?!hash))|(?<!\S)/", text)
 
 
-def test_what_runs_is_what_is_tested() -> None:
-    """`make test` marks what `make run` and `make docs` need as installed."""
+def test_the_versions_that_run_are_those_that_are_tested() -> None:
+    """`make test` installs the lock `dev`, and marks those of `make run` and `make docs` as installed, too."""
     tested = _versions("dev")
     names = {name for name, _ in tested}
     assert _versions("run") <= tested
@@ -78,7 +78,7 @@ def _versions(lock: str) -> set[tuple[str, str]]:
     return {(requirement.name, str(requirement.specifier)) for requirement, _ in locked(lock)}
 
 
-def test_each_python_that_is_claimed_is_one_that_the_readme_says_was_tested() -> None:
+def test_the_classifiers_name_the_pythons_that_the_readme_calls_tested() -> None:
     claimed = [c.rpartition(" ")[2] for c in PROJECT["project"]["classifiers"] if re.search(r":: 3\.\d+$", c)]
     run = re.findall(r"3\.\d+", re.search(r"\(tested with ([^)]*)\)", (ROOT / "README.md").read_text())[1])  # type: ignore[index]
     assert claimed == run

@@ -1,4 +1,4 @@
-"""docs/rights.md: its recipes are pasted and run, and its programs in each language publish and get a ticket."""
+"""The recipes of docs/rights.md work when pasted, and its program in each language publishes and gets a ticket."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 class Shop:
-    """A folder in which the recipe without JWT was followed, and its server."""
+    """A folder in which the recipe "No JWT" was followed, and its server."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -50,7 +50,7 @@ class Shop:
         self.key = (folder / "key").read_text().strip()
 
     def run(self, script: str, status: int = 0, env: Mapping[str, str] | None = None) -> str:
-        """Runs what the docs have, with the `roomcast` that is tested and the server's port."""
+        """Runs a script of the docs with the tested `roomcast` and the server's port. Returns its output."""
         command = f'roomcast() {{ {shlex.quote(sys.executable)} -m roomcast "$@"; }}\n{script}'
         if hasattr(self, "server"):
             command = command.replace("localhost:8080", f"localhost:{self.server.port}")
@@ -123,7 +123,7 @@ def test_a_program_in_each_language_publishes_and_gets_a_ticket(shop: Shop, lang
 
 
 def test_the_recipe_in_a_program_is_that_of_the_example() -> None:
-    """Which `tests/server/test_logins.py` runs."""
+    """`tests/server/test_logins.py` runs the example."""
     serve, clients = blocks(section("In my FastAPI or Django app"), "sh")
     example = {name: found[0].replace(f"{ROOT}/", "") for name, found in commands("fastapi_login").items()}
     assert serve.strip() == example["Run it"]

@@ -1,4 +1,4 @@
-"""tests/run.sh: what failed beside other tests runs once more, alone."""
+"""tests/run.sh repeats each failed test once, alone."""
 
 from __future__ import annotations
 

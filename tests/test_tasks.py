@@ -1,4 +1,4 @@
-"""`tasks.cancel`: tasks that swallow a cancellation are cancelled again."""
+"""`tasks.cancel` cancels a task again that swallows its cancellation."""
 
 from __future__ import annotations
 

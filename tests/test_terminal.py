@@ -16,7 +16,7 @@ from roomcast.terminal import Screen, aligned, cut, width
 
 @pytest.fixture
 def terminal() -> Iterator[tuple[int, int]]:
-    """A terminal of 10 columns and 3 rows: our end, and that of the program."""
+    """A pseudo-terminal of 10 columns and 3 rows: the test's end, and the program's."""
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 3, 10, 0, 0))
     yield ours, theirs

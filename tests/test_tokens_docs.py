@@ -1,4 +1,5 @@
-"""docs/tokens.md: its programs sign tokens that are taken, and its rows give what the claims of providers say."""
+"""The programs of docs/tokens.md sign tokens that the server accepts, and its rows grant what providers' claims
+say."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.tokens.issuer import of_row, of_secrets
 from roomcast.auth.tokens.issuers import Issuers
 from roomcast.auth.tokens.jose import of_pem
-from roomcast.auth.tokens.ring import Ring
+from roomcast.auth.tokens.ring import KeyRing
 from roomcast.model.settings import SECTIONS
 from tests.auth.signing import pem, token
 from tests.auth.test_token_attacks import SECRET, SECRETS
@@ -42,7 +43,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.mark.parametrize("language", ["py", "mjs", "php", "go"])
-def test_a_program_in_each_language_signs_a_token_that_is_taken(server: Running, language: str) -> None:
+def test_a_program_in_each_language_signs_a_token_that_is_accepted(server: Running, language: str) -> None:
     [program] = blocks(section("My own JWT"), language)
     file, command = LANGUAGES[language]
     if not shutil.which(command[0]):
@@ -56,7 +57,7 @@ def test_a_program_in_each_language_signs_a_token_that_is_taken(server: Running,
     assert me.json()["expires_in"] > 900
 
 
-def test_the_claims_that_the_docs_explain_are_taken() -> None:
+def test_the_claims_that_the_docs_explain_are_accepted() -> None:
     [claims] = blocks(section("My own JWT"), "json")
     rights = ConfiguredRights(issuers=Issuers([], of_secrets(SECRETS)))
     holder = rights.identify(token(json.loads(claims), key=SECRET), json.loads(claims)["iat"])
@@ -93,7 +94,7 @@ def test_the_row_for_a_provider_gives_rooms_for_what_its_tokens_say(name: str) -
     [row], [claims] = blocks(section(name), "toml"), blocks(section(name), "json")
     [issuer] = SECTIONS["issuer"].from_value(tomllib.loads(row)["issuer"])
     said = json.loads(claims)
-    taken = dataclasses.replace(of_row(issuer), source=Ring([of_pem(pem("ES256", "docs"))]))
+    taken = dataclasses.replace(of_row(issuer), source=KeyRing([of_pem(pem("ES256", "docs"))]))
     text = token(said, "ES256", name="docs", kid="ins_1", cat="cl_B7d4PD111AAA")
     holder = ConfiguredRights(issuers=Issuers([taken])).identify(text, said["iat"])
     read, user = PROVIDERS[name]

@@ -1,9 +1,9 @@
-"""roomcast whose supervisor finds out after a second that a process hangs: 25 s are more than a test can wait."""
+"""roomcast whose supervisor notices after a second, not 25 s, that a process hangs: a test cannot wait longer."""
 
 from __future__ import annotations
 
 PROGRAM = ("-P", __file__)
-"""Python's arguments to run it: `-P`, so that tests/http is not taken for the library's http."""
+"""Python's arguments to run it. `-P` keeps tests/http from hiding the standard library's http."""
 
 if __name__ == "__main__":
     from roomcast.serve.workers import watch

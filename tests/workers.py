@@ -1,4 +1,4 @@
-"""The processes of a server with workers, as tests see them from outside."""
+"""The processes of a server with workers, observed from outside."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.running import PATIENCE, Running, wait_for
 
 _numbers = count(1)
 _KEPT = httpx.Limits(keepalive_expiry=None)
-"""By default a connection that was idle for 5 s is replaced, perhaps by one to another worker."""
+"""Idle connections are kept: after 5 s httpx would replace one, perhaps by a connection to another worker."""
 
 _WITHIN_A_SECOND = "a limit holds at all workers within a second, not at once: see tests/serve/test_together.py"
 ONE_PROCESS: Mapping[str, str] = {
@@ -33,8 +33,8 @@ ONE_PROCESS: Mapping[str, str] = {
         "test_limits_of_strangers_hold_on_an_open_server",
     )
 }
-"""The tests that cannot hold with `--workers`, each with the reason. With ROOMCAST_TEST_WORKERS they are left
-out."""
+"""The tests that cannot hold with `--workers`, each with the reason. With ROOMCAST_TEST_WORKERS they are
+skipped."""
 
 
 def processes(server: Running) -> dict[str, int]:
@@ -52,7 +52,7 @@ def processes(server: Running) -> dict[str, int]:
 
 
 def kill(server: Running, name: str, number: int = signal.SIGKILL) -> int:
-    """Sends a process a signal, by its name; returns its id."""
+    """Sends a signal to the process with this name; returns its id."""
     pid = processes(server)[name]
     os.kill(pid, number)
     return pid

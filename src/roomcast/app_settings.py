@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from roomcast.auth.host import Ask
+from roomcast.auth.host import RightsFunction
 from roomcast.model.errors import BadOption
-from roomcast.model.settings import Settings, unknown
+from roomcast.model.settings import Settings, unknown_option
 
 if TYPE_CHECKING:
-    from roomcast.http.site import Group
+    from roomcast.http.all_routes import Group
 
 _OWN = ("rights", "routes")
 
@@ -20,7 +20,7 @@ _OWN = ("rights", "routes")
 class AppSettings(Settings):
     """The options that an embedded server is run with."""
 
-    rights: Ask | None = None
+    rights: RightsFunction | None = None
     """The program's function that returns a user's rights. None: the configuration decides; without one, everybody
     may do everything."""
     routes: Sequence[Group] | None = None
@@ -35,7 +35,7 @@ class AppSettings(Settings):
         known = {field.name for field in fields(cls)}
         for name in others:
             if name not in known:
-                raise TypeError(unknown(name, _OWN))
+                raise TypeError(unknown_option(name, _OWN))
         given = Settings.of(others)
         settings = cls(**{field.name: getattr(given, field.name) for field in fields(given)}, **own)
         settings._check()

@@ -23,11 +23,11 @@ from roomcast.app_settings import AppSettings
 from roomcast.auth.guard import Guard, Mode
 from roomcast.auth.principal import EVERYBODY as HOST
 from roomcast.delivery.engine import DRAIN_SECONDS, Engine
+from roomcast.http.all_routes import ROUTES, routes_in
 from roomcast.http.asgi import AsgiApp, Scope
 from roomcast.http.asgi_sink import Receive, Send
 from roomcast.http.handler import Handler
-from roomcast.http.host import Host
-from roomcast.http.site import ROUTES, chosen
+from roomcast.http.host_login import HostLogin
 from roomcast.model import draft
 from roomcast.model.errors import Fault, Invalid
 
@@ -36,7 +36,7 @@ _ELSEWHERE = (
     "asyncio.run_coroutine_threadsafe(...); if loops follow one another, enter `async with live:` in each"
 )
 
-logger = logging.getLogger("roomcast.server")
+logger: logging.Logger = logging.getLogger("roomcast.server")
 
 
 class Embedded:
@@ -45,7 +45,7 @@ class Embedded:
 
     def __init__(self, settings: AppSettings) -> None:
         self._settings = settings
-        self._routes = ROUTES if settings.routes is None else chosen(settings.routes)
+        self._routes = ROUTES if settings.routes is None else routes_in(settings.routes)
         self._loop: asyncio.AbstractEventLoop | None = None
         """The loop it was opened in."""
         self._opening: asyncio.Task[Engine] | None = None
@@ -176,8 +176,8 @@ class Embedded:
 
     async def _open(self) -> Engine:
         try:
-            unsaid = Mode.OPEN if self._settings.rights is None else Mode.RIGHTS
-            guard = await asyncio.to_thread(Guard.of, self._settings, unsaid)
+            unconfigured = Mode.OPEN if self._settings.rights is None else Mode.RIGHTS
+            guard = await asyncio.to_thread(Guard.of, self._settings, unconfigured)
             engine = await Engine.open(self._settings)
             await engine.enforce(guard)
         except BaseException:
@@ -186,7 +186,7 @@ class Embedded:
         guard.start_fetching()
         self._guard = guard
         rights = self._settings.rights
-        host = Host(rights, self._settings.allow_origin or ()) if rights else None
+        host = HostLogin(rights, self._settings.allow_origin or ()) if rights else None
         self._app = AsgiApp(Handler(engine, guard, self._routes), host)
         self._take_signals()
         return engine

@@ -13,7 +13,7 @@ from roomcast.auth.credentials import of_authorization
 from roomcast.auth.principal_cache import fingerprint
 from roomcast.auth.rate_limiter import BUCKETS
 from roomcast.auth.rights import ConfiguredRights
-from roomcast.auth.tickets import By
+from roomcast.auth.tickets import Grantor
 from roomcast.auth.tokens import issuer
 from roomcast.auth.tokens.fetch import CannotFetch, Fetched
 from roomcast.auth.tokens.issuer import TokenIssuer, of_secrets
@@ -108,7 +108,7 @@ def test_a_flooder_is_still_served_with_a_cached_credential(server: ConfiguredRi
 
 def test_a_flood_that_has_ended_is_forgotten(budget: BadCredentialBudget, clock: Clock) -> None:
     budget.charge(FLOODER, 1.0)
-    with pytest.raises(TooManyBad, match="send one that is, in 46 s") as refused:
+    with pytest.raises(TooManyBad, match="send a valid one in 46 s") as refused:
         budget.check(FLOODER)
     clock.now += refused.value.retry_after
     budget.check(FLOODER)
@@ -131,7 +131,7 @@ async def test_a_flood_of_tokens_whose_key_may_yet_be_fetched_counts_too() -> No
         raise CannotFetch("its status is 500")
 
     source = Jwks("https://a.example/jwks", get)
-    one = ConfiguredRights(issuers=Issuers([TokenIssuer(By(""), source, frozenset(["ES256"]))]))
+    one = ConfiguredRights(issuers=Issuers([TokenIssuer(Grantor(""), source, frozenset(["ES256"]))]))
     flood = (token({**OWN, "jti": number}, key=b"x" * 32, header={"alg": "ES256"}) for number in range(5_000))
     outcomes = {asked(one, text, FLOODER) for text in flood}
     await source.fetched()

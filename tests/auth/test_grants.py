@@ -76,7 +76,7 @@ def test_ranges_are_in_order_and_cover_each_room_once(texts: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("texts", "begin"),
+    ("texts", "shared"),
     [
         (["user/42", "user/43"], "user/4"),
         (["user/42", "user/4*"], "user/4"),
@@ -87,5 +87,5 @@ def test_ranges_are_in_order_and_cover_each_room_once(texts: list[str]) -> None:
         ([], ""),
     ],
 )
-def test_the_common_prefix_of_all_rooms_is_the_longest(texts: list[str], begin: str) -> None:
-    assert Grants.parse(texts).begin() == begin
+def test_the_common_prefix_of_all_rooms_is_the_longest(texts: list[str], shared: str) -> None:
+    assert Grants.parse(texts).common_prefix() == shared

@@ -11,7 +11,7 @@ from roomcast.auth.guard import Guard, Mode
 from roomcast.auth.keys import Keys, new_key, sha256
 from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.secrets import Secret, Secrets
-from roomcast.auth.tickets import OPENS_SECONDS, By, seal
+from roomcast.auth.tickets import OPENS_SECONDS, Grantor, seal
 from roomcast.model.errors import BadCredential, Invalid, InvalidToken
 from roomcast.model.revocation import Revocation
 from roomcast.model.rooms import Selection
@@ -29,7 +29,7 @@ def rights(*keys: str, **more: object) -> ConfiguredRights:
 
 def ticket(ago: float = 0, **given: object) -> bytes:
     """A ticket for an hour that was issued so many seconds ago."""
-    by = By("shop", sha256(KEY)[:32])
+    by = Grantor("shop", sha256(KEY)[:32])
     text = seal(SECRETS, by, **{"rooms": ["a"], "now": time.time() - ago, "seconds": 3600, **given})  # type: ignore[arg-type]
     return text.encode()
 

@@ -12,9 +12,9 @@ from roomcast.auth import verifier
 from roomcast.auth.from_settings import rights_from
 from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.secrets import Secret, Secrets
-from roomcast.auth.tickets import By, seal
+from roomcast.auth.tickets import Grantor, seal
 from roomcast.auth.tokens import issuer, issuers
-from roomcast.auth.tokens.grants import filled
+from roomcast.auth.tokens.grants import from_templates
 from roomcast.auth.tokens.issuer import of_secrets
 from roomcast.auth.tokens.issuers import Issuers
 from roomcast.model.errors import BadOption, CannotStart, InvalidToken
@@ -147,7 +147,7 @@ def test_beside_an_issuer_the_secret_is_for_tokens_without_iss(folder: Path) -> 
 
 def test_a_ticket_is_valid_only_while_its_issuer_is_configured(folder: Path) -> None:
     row = {"iss": A, "public_keys": ["es"]}
-    text = seal(SECRETS, By(A), rooms=["a"], sub="42", now=NOW, seconds=60)
+    text = seal(SECRETS, Grantor(A), rooms=["a"], sub="42", now=NOW, seconds=60)
     assert configured(folder, dict(row), secret_files=["secret"]).identify(text, NOW).sub == "42"
     with pytest.raises(InvalidToken) as raised:
         configured(folder, {**row, "iss": B}, secret_files=["secret"]).identify(text, NOW)
@@ -245,7 +245,7 @@ def test_22_a_template_gives_a_grant_for_each_good_value(
     text: str, grants: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "roomcast.audit")
-    assert filled([template(text)], CLAIMS, "42") == grants
+    assert from_templates([template(text)], CLAIMS, "42") == grants
     if not grants:
         assert "grants nothing: it" in caplog.text
         assert len(caplog.records) <= 2
@@ -282,7 +282,7 @@ def test_a_flood_of_bad_tokens_is_remembered_in_bounds(monkeypatch: pytest.Monke
     one = Issuers([], of_secrets(Secrets([Secret(b"y" * 16 + SECRET)])))
     for number in range(100):
         with pytest.raises(Exception, match="wrong signature"):
-            one.holder(token({**OWN, "jti": number}, key=SECRET), NOW)
+            one.verify(token({**OWN, "jti": number}, key=SECRET), NOW)
     assert len(one._wrong) == 50
 
 

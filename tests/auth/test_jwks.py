@@ -9,14 +9,14 @@ import pytest
 
 from roomcast.auth.guard import Guard, Mode
 from roomcast.auth.rights import ConfiguredRights
-from roomcast.auth.tickets import By
-from roomcast.auth.tokens.bad import BadToken, KeysAway
+from roomcast.auth.tickets import Grantor
+from roomcast.auth.tokens.bad import BadToken, KeysUnavailable
 from roomcast.auth.tokens.fetch import CannotFetch, Fetched
 from roomcast.auth.tokens.issuer import TokenIssuer
 from roomcast.auth.tokens.issuers import Issuers
 from roomcast.auth.tokens.jose import VerifyingKey, of_jwk
 from roomcast.auth.tokens.jwks import AGAIN_SECONDS, OUTLIVES_SECONDS, Jwks
-from roomcast.auth.tokens.ring import fitting, named
+from roomcast.auth.tokens.ring import for_algorithm, with_kid
 from roomcast.model.errors import RightsUnavailable
 from tests.auth.signing import jwk, token
 
@@ -52,7 +52,8 @@ class Asking:
 
     def __init__(self, provider: Provider) -> None:
         self.changes = 0
-        self.source = Jwks("https://a.example/jwks", provider.get, self._changed)
+        self.source = Jwks("https://a.example/jwks", provider.get)
+        self.source.changed = self._changed
 
     def _changed(self) -> None:
         self.changes += 1
@@ -61,7 +62,7 @@ class Asking:
         """The outcome for a token of ES256 that is sent for the first time, unless told otherwise."""
         try:
             found = self.source.candidates("ES256", kid, now if first_sent is None else first_sent, now)
-        except KeysAway:
+        except KeysUnavailable:
             return "come back"
         except BadToken as error:
             return str(error)
@@ -149,10 +150,10 @@ async def test_a_token_without_kid_may_be_signed_by_a_newer_key() -> None:
     asking = Asking(provider)
     await asking.ask_until_told("1", NOW)
     asking.source.check_newer("1", NOW, NOW + 1)  # a name is that of one key
-    with pytest.raises(KeysAway):
+    with pytest.raises(KeysUnavailable):
         asking.source.check_newer(None, NOW, NOW + 1)
     assert provider.asked == 1
-    with pytest.raises(KeysAway):
+    with pytest.raises(KeysUnavailable):
         asking.source.check_newer(None, NOW, NOW + 61)
     await asking.source.fetched()
     assert provider.asked == 2
@@ -190,12 +191,12 @@ async def test_a_failed_fetch_removes_no_keys() -> None:
 async def test_an_issuer_is_away_from_a_failed_fetch_to_one_that_succeeds() -> None:
     provider = Provider(key("1"))
     asking = Asking(provider)
-    issuers = Issuers([TokenIssuer(By(""), asking.source, frozenset(["ES256"]), iss="https://a.example")])
+    issuers = Issuers([TokenIssuer(Grantor(""), asking.source, frozenset(["ES256"]), iss="https://a.example")])
     told = []
     for is_away, now in ((False, NOW), (True, NOW + 400), (False, NOW + 800)):
         provider.is_away = is_away
         await asking.ask_until_told("1", now)
-        told.append(issuers.away())
+        told.append(issuers.failed_fetches())
     assert told == [{"https://a.example": is_away} for is_away in (False, True, False)]
 
 
@@ -227,13 +228,13 @@ async def test_all_keys_with_one_kid_are_tried_and_a_token_without_kid_needs_a_s
 
 def test_the_keys_for_a_token_are_chosen_by_algorithm_and_kid_at_most_sixteen() -> None:
     one, other, nameless = key("1"), key("2", "second"), key(None, "third")
-    assert named([one, other], "ES256", "2") == [other]
-    assert named([one], "ES256", None) == [one]
-    assert named([one, other], "ES256", None) == []
-    assert named([nameless], "ES256", "1") == []
-    assert named([one], "RS256", "1") == []
-    assert fitting([one, other], "RS256") == []
-    assert len(named([one] * 20, "ES256", "1")) == len(fitting([one] * 20, "ES256")) == 16
+    assert with_kid([one, other], "ES256", "2") == [other]
+    assert with_kid([one], "ES256", None) == [one]
+    assert with_kid([one, other], "ES256", None) == []
+    assert with_kid([nameless], "ES256", "1") == []
+    assert with_kid([one], "RS256", "1") == []
+    assert for_algorithm([one, other], "RS256") == []
+    assert len(with_kid([one] * 20, "ES256", "1")) == len(for_algorithm([one] * 20, "ES256")) == 16
 
 
 async def test_a_source_begins_with_the_keys_of_the_one_before() -> None:
@@ -250,7 +251,7 @@ async def test_a_source_begins_with_the_keys_of_the_one_before() -> None:
 async def test_a_holder_is_checked_again_when_the_key_of_their_token_is_withdrawn() -> None:
     provider = Provider(key("1"), key("2", "second"))
     source = Jwks("https://a.example/jwks", provider.get)
-    rights = ConfiguredRights(issuers=Issuers([TokenIssuer(By(""), source, frozenset(["ES256"]))]))
+    rights = ConfiguredRights(issuers=Issuers([TokenIssuer(Grantor(""), source, frozenset(["ES256"]))]))
     judged: list[bool] = []
     guard = Guard(Mode.RIGHTS, rights)
     guard.changed = lambda: judged.append(rights.current(holder) is not None)
@@ -263,7 +264,7 @@ async def test_a_holder_is_checked_again_when_the_key_of_their_token_is_withdraw
     assert judged == []
     provider.keys = (key("2", "second"),)
     source._tried_at = None
-    source.prefetch()
+    source.refresh(now)
     await source.fetched()
     assert judged == [False]
     with pytest.raises(RightsUnavailable):  # and not by what was remembered
@@ -273,7 +274,7 @@ async def test_a_holder_is_checked_again_when_the_key_of_their_token_is_withdraw
 async def test_a_token_that_the_old_keys_refused_is_verified_again_by_new_ones() -> None:
     provider = Provider(key(None))
     source = Jwks("https://a.example/jwks", provider.get)
-    issuers = Issuers([TokenIssuer(By(""), source, frozenset(["ES256"]))])
+    issuers = Issuers([TokenIssuer(Grantor(""), source, frozenset(["ES256"]))])
     now = time.time()
     text = token({"sub": "42", "exp": now + 900}, "ES256", name="second")
     issuers.start_fetching(lambda: None)
@@ -281,12 +282,12 @@ async def test_a_token_that_the_old_keys_refused_is_verified_again_by_new_ones()
     issuers._pending[hash(text)] = now - 600  # when it was first sent
     for _ in range(2):  # the second time it is remembered
         with pytest.raises(BadToken, match="wrong signature"):
-            issuers.holder(text, now)
+            issuers.verify(text, now)
     provider.keys = (key(None, "second"),)
     source._tried_at = None
-    source.prefetch()
+    source.refresh(now)
     await source.fetched()
-    assert issuers.holder(text, now).sub == "42"
+    assert issuers.verify(text, now).sub == "42"
 
 
 async def test_a_bug_in_a_fetch_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -297,7 +298,7 @@ async def test_a_bug_in_a_fetch_ends_nothing(caplog: pytest.LogCaptureFixture) -
     source.refresh(NOW)
     await source.fetched()
     assert "a mistake" in caplog.text
-    with pytest.raises(KeysAway):
+    with pytest.raises(KeysUnavailable):
         source.candidates("ES256", "1", NOW, NOW)
 
 

@@ -100,15 +100,15 @@ def test_a_client_of_ipv6_is_its_network_whichever_of_its_addresses_it_takes() -
 
 def test_debt_is_told_and_paid_with_time(clock: Clock) -> None:
     limiter = RateLimiter(10, 5, clock)
-    assert limiter.wait("a") == 0
+    assert limiter.debt_seconds("a") == 0
     limiter.charge("a", 5)
-    assert limiter.wait("a") == 0
+    assert limiter.debt_seconds("a") == 0
     limiter.charge("a", 20)
-    assert limiter.wait("a") == pytest.approx(2)
+    assert limiter.debt_seconds("a") == pytest.approx(2)
     clock.now += 1.5
-    assert limiter.wait("a") == pytest.approx(0.5)
+    assert limiter.debt_seconds("a") == pytest.approx(0.5)
     clock.now += 3600
-    assert limiter.wait("a") == 0
+    assert limiter.debt_seconds("a") == 0
     assert limiter.refused == 0
 
 

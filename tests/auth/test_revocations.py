@@ -9,16 +9,16 @@ import pytest
 from roomcast.auth.grants import NOTHING
 from roomcast.auth.principal import Principal
 from roomcast.auth.revocations import Revocations
-from roomcast.auth.tickets import By
+from roomcast.auth.tickets import Grantor
 from roomcast.model.revocation import Revocation
 
-ISS, OWN, KEY = By("https://a.example"), By(""), By("https://a.example", "0" * 32)
+ISS, OWN, KEY = Grantor("https://a.example"), Grantor(""), Grantor("https://a.example", "0" * 32)
 """An issuer, the server's own secret, and a key that has the issuer's name."""
 
 
-def holder(by: By | None = ISS, sub: str | None = "42", issued: float | None = 1_000.0) -> Principal:
+def holder(grantor: Grantor | None = ISS, sub: str | None = "42", issued: float | None = 1_000.0) -> Principal:
     fields: dict[str, Any] = {"kind": "token", "name": "", "user": None, "read": NOTHING, "publish": NOTHING}
-    return Principal(**fields, by=by, sub=sub, issued=issued)
+    return Principal(**fields, grantor=grantor, sub=sub, issued=issued)
 
 
 ENDED: list[tuple[str, Revocation, Principal, bool]] = [
@@ -43,12 +43,12 @@ ENDED: list[tuple[str, Revocation, Principal, bool]] = [
 def test_a_revocation_ends_older_credentials_of_its_sub_and_issuer(
     row: Revocation, principal: Principal, ended: bool
 ) -> None:
-    assert Revocations([row]).end(principal) is ended
+    assert Revocations([row]).cover(principal) is ended
     assert (
-        Revocations([Revocation("7", None, 1), row, Revocation("42", "https://c", 9**9)]).end(principal) is ended
+        Revocations([Revocation("7", None, 1), row, Revocation("42", "https://c", 9**9)]).cover(principal) is ended
     )
 
 
 def test_subjects_are_counted_and_nothing_is_ended_by_none() -> None:
     assert len(Revocations([Revocation("42", None, 1), Revocation("42", "a", 1), Revocation("7", None, 1)])) == 2
-    assert not Revocations().end(holder())
+    assert not Revocations().cover(holder())

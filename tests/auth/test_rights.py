@@ -6,17 +6,17 @@ import pytest
 
 from roomcast.auth.grants import Grants
 from roomcast.auth.keys import Keys, new_key, sha256
-from roomcast.auth.principal_cache import CACHED, fingerprint
+from roomcast.auth.principal_cache import MAX_CACHED, fingerprint
 from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.secrets import Secret, Secrets
-from roomcast.auth.tickets import By, seal
+from roomcast.auth.tickets import Grantor, seal
 from roomcast.model.errors import InvalidToken
 from roomcast.model.revocation import Revocation
 from roomcast.model.settings.key import Key
 
 NOW = 1_795_690_180.0
 KEY = new_key("shop")
-BY = By("shop", sha256(KEY)[:32])
+GRANTOR = Grantor("shop", sha256(KEY)[:32])
 SECRETS = Secrets([Secret(b"0123456789abcdefghijklmnopqrstuvwxyz")])
 
 
@@ -26,7 +26,7 @@ def rights(*keys: str, secrets: Secrets = SECRETS) -> ConfiguredRights:
 
 
 def ticket(**given: object) -> str:
-    return seal(SECRETS, BY, **{"rooms": ["a"], "now": NOW, "seconds": 60, **given})  # type: ignore[arg-type]
+    return seal(SECRETS, GRANTOR, **{"rooms": ["a"], "now": NOW, "seconds": 60, **given})  # type: ignore[arg-type]
 
 
 def refused(rights: ConfiguredRights, credential: str, now: float = NOW) -> tuple[str, str]:
@@ -75,14 +75,14 @@ def test_a_ticket_is_valid_only_while_its_key_is_configured() -> None:
 
 def test_ten_thousand_principals_are_cached_and_the_least_recently_used_goes_first() -> None:
     one = rights()
-    kept, *rest = [ticket() for _ in range(CACHED + 1)]
+    kept, *rest = [ticket() for _ in range(MAX_CACHED + 1)]
     first = one.identify(kept, NOW)
     for text in rest[:-1]:
         one.identify(text, NOW)
     gone = one.identify(rest[0], NOW)
     assert one.identify(kept, NOW) is first
     one.identify(rest[-1], NOW)
-    assert len(one._cache) == CACHED
+    assert len(one._cache) == MAX_CACHED
     assert one.identify(kept, NOW) is first
     assert one.identify(rest[0], NOW) is gone
     assert one._cache.get(fingerprint(rest[1].encode()), NOW) is None

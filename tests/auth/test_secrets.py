@@ -91,9 +91,9 @@ def test_the_first_secret_signs_and_each_is_found_by_its_id(tmp_path: Path) -> N
     both = Secrets.read([str(tmp_path / "new"), str(tmp_path / "old")])
     new, old = both
     assert both.signing is new
-    assert both.named(new.id) is new
-    assert both.named(old.id) is old
-    assert both.named("00000000") is None
+    assert both.get(new.id) is new
+    assert both.get(old.id) is old
+    assert both.get("00000000") is None
     assert new.id != old.id
 
 

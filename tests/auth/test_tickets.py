@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from roomcast.auth.leeway import LEEWAY_SECONDS
 from roomcast.auth.principal import Principal
 from roomcast.auth.secrets import Secret, Secrets
-from roomcast.auth.tickets import MAX_CONTENT, BadTicket, By, TicketEnded, seal, unseal
+from roomcast.auth.tickets import MAX_CONTENT, BadTicket, Grantor, TicketEnded, seal, unseal
 
 SECRET, OTHER = Secret(b"a" * 16 + b"bcdefghijklmnopqrstuvwxyz"), Secret(b"0123456789abcdefghijklmnopqrstuvwxyz")
 SECRETS = Secrets([SECRET])
-BY = By("shop", "0123456789abcdef0123456789abcdef")
+GRANTOR = Grantor("shop", "0123456789abcdef0123456789abcdef")
 NOW = 1_795_690_180.25
 ROOMS = st.lists(st.text(min_size=1, max_size=40), max_size=8)
 
 
 def sealed(**given: object) -> str:
-    return seal(SECRETS, BY, **{"rooms": ["user/42"], "now": NOW, "seconds": 3600, **given})  # type: ignore[arg-type]
+    return seal(SECRETS, GRANTOR, **{"rooms": ["user/42"], "now": NOW, "seconds": 3600, **given})  # type: ignore[arg-type]
 
 
 @given(ROOMS, ROOMS, ROOMS, st.none() | st.text(max_size=40), st.text(max_size=40))
@@ -30,7 +30,7 @@ def test_a_ticket_holds_what_was_sealed(
     rooms: list[str], prefixes: list[str], publish: list[str], sub: str | None, user: str
 ) -> None:
     ticket = unseal(sealed(rooms=rooms, prefixes=prefixes, publish=publish, sub=sub, user=user), SECRETS, NOW)
-    assert (ticket.by, ticket.sub, ticket.user) == (BY, sub, user)
+    assert (ticket.grantor, ticket.sub, ticket.user) == (GRANTOR, sub, user)
     assert ([*ticket.rooms], [*ticket.prefixes], [*ticket.publish]) == (rooms, prefixes, publish)
     assert (ticket.issued, ticket.opens, ticket.ends) == (1_795_690_180, 1_795_690_240, 1_795_693_781)
 
@@ -144,7 +144,7 @@ def test_the_largest_ticket_is_sealed_and_read() -> None:
 
 def test_without_a_secret_nothing_is_sealed() -> None:
     with pytest.raises(LookupError):
-        seal(Secrets(), BY, rooms=["a"], now=NOW, seconds=60)
+        seal(Secrets(), GRANTOR, rooms=["a"], now=NOW, seconds=60)
 
 
 def test_the_holder_of_a_ticket_has_its_rooms_and_prefixes_only() -> None:
@@ -169,9 +169,16 @@ def test_the_holder_of_a_ticket_has_its_rooms_and_prefixes_only() -> None:
 
 
 def test_tickets_for_one_person_share_a_scope() -> None:
-    def scope(by: By = BY, sub: str | None = "42") -> str:
-        return Principal.of_ticket(unseal(seal(SECRETS, by, sub=sub, now=NOW, seconds=9), SECRETS, NOW)).scope
+    def scope(grantor: Grantor = GRANTOR, sub: str | None = "42") -> str:
+        return Principal.of_ticket(unseal(seal(SECRETS, grantor, sub=sub, now=NOW, seconds=9), SECRETS, NOW)).scope
 
     assert scope() == scope()
-    scopes = [scope(), scope(sub="43"), scope(sub=""), scope(By("a", "1")), scope(By("shop")), scope(sub=None)]
+    scopes = [
+        scope(),
+        scope(sub="43"),
+        scope(sub=""),
+        scope(Grantor("a", "1")),
+        scope(Grantor("shop")),
+        scope(sub=None),
+    ]
     assert len({*scopes, scope(sub=None)}) == 7

@@ -13,7 +13,7 @@ import pytest
 from roomcast.auth.leeway import LEEWAY_SECONDS
 from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.secrets import Secret, Secrets
-from roomcast.auth.tickets import By
+from roomcast.auth.tickets import Grantor
 from roomcast.auth.tokens.fetch import Fetched
 from roomcast.auth.tokens.issuer import TokenIssuer, of_secrets
 from roomcast.auth.tokens.issuers import Issuers
@@ -41,7 +41,7 @@ def issuer(iss: str, keys: tuple[VerifyingKey, ...]) -> TokenIssuer:
     source = Jwks(f"{iss}/jwks", _never)
     source._take(Fetched(keys, 3600, ()), NOW)
     source._tried_at = NOW
-    return TokenIssuer(By(iss), source, frozenset(ASYMMETRIC), iss=iss, audience="roomcast")
+    return TokenIssuer(Grantor(iss), source, frozenset(ASYMMETRIC), iss=iss, audience="roomcast")
 
 
 @cache
@@ -375,7 +375,7 @@ def test_no_outcome_depends_on_a_claim_that_is_not_verified(
 def test_an_attack_stays_refused_when_the_good_key_was_used_before(rights: ConfiguredRights) -> None:
     """CVE-2026-49998: keys were cached by their name alone."""
     assert rights.identify(GOOD["RS256"](), NOW)
-    assert rights.identify(token(CLAIMS | {"iss": B}, "RS256", name="b", kid="1"), NOW).by == By(B)
+    assert rights.identify(token(CLAIMS | {"iss": B}, "RS256", name="b", kid="1"), NOW).grantor == Grantor(B)
     for name in ("another issuer's key under the same name", "HS256 with the public key in PEM"):
         with pytest.raises(InvalidToken):
             rights.identify(ATTACKS[name][0](), NOW)

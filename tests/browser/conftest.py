@@ -33,17 +33,17 @@ from tests.browser.rights import Backend
 from tests.conftest import Serve
 from tests.running import PATIENCE, Running, start_roomcast, wait_for
 
-# A drained stream comes back after up to ten seconds.
+# The client of a drained stream comes back after up to ten seconds.
 expect.set_options(timeout=30_000)
 
 LONGEST = 180.0
-"""Seconds that a test may take, far more than it does. Playwright bounds its waits, but not scripts in a page."""
+"""Seconds after which a test is ended. Playwright bounds its own waits, but not scripts in a page."""
 
 STARTING = 120_000
-"""Milliseconds that a browser may take to start on a busy machine: if it fails, all tests of a module fail."""
+"""Milliseconds that a browser may take to start on a busy machine. If it fails, all tests of a module fail."""
 
 MOST_ROOMS = 20
-"""A server with more rooms than this is replaced: to delete them takes longer."""
+"""A server with more rooms than this is replaced, since deleting them takes longer."""
 
 _CONNECTION_FAILED = (
     "CORS request did not succeed",
@@ -54,17 +54,17 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 class Started(NamedTuple):
-    """A browser that runs."""
+    """A running browser."""
 
     browser: Browser
     end: Callable[[], None]
-    """Ends it, whatever its pages do."""
+    """Ends the browser, whatever its pages do."""
     without_cookies: Callable[[Path], BrowserContext]
-    """Starts another of its kind, over this folder, in which the user has blocked all cookies."""
+    """Starts another browser of this kind with its profile in a folder. Its user has blocked all cookies."""
 
 
 class Browsers:
-    """The browsers of this worker, each started when the first test wants it."""
+    """The browsers of this test process. Each starts when the first test needs it."""
 
     def __init__(self, playwright: Playwright, folders: pytest.TempPathFactory) -> None:
         self._playwright = playwright
@@ -72,7 +72,7 @@ class Browsers:
         self._started: dict[str, Started] = {}
 
     def get(self, name: str) -> Started:
-        """The browser of this name; a new one if the last was ended."""
+        """The browser with this name; a new one if a test ended the last."""
         started = self._started.get(name)
         if started is None or not started.browser.is_connected():
             start = _start_chromium if name == "chromium" else _start_firefox
@@ -85,14 +85,14 @@ class Browsers:
 
 
 class SharedServer:
-    """A server as it is by default, for tests that do not need one of their own."""
+    """A server with default options, for tests that do not need one of their own."""
 
     def __init__(self, folders: pytest.TempPathFactory) -> None:
         self._folders = folders
         self._running: Running | None = None
 
     def empty(self) -> Running:
-        """The server without rooms and followers; a new one if a test ended the last."""
+        """The server, without rooms and followers; a new one if a test ended the last."""
         if self._running is None or self._running.process.poll() is not None or not _emptied(self._running):
             self.close()
             self._running = start_roomcast(self._folders.mktemp("server"))
@@ -108,12 +108,12 @@ def _emptied(server: Running) -> bool:
     names = [row["room"] for row in server.get("/rooms").json()["rooms"]]
     if len(names) > MOST_ROOMS:
         return False
-    # Not a room named `..`: clients take it for a way up.
+    # False for a room named `..`, which a client cannot delete: it resolves the name in the URL.
     return all(httpx.delete(f"{server.url}/rooms/{quote(name, safe='')}").is_success for name in names)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the tests that are marked as not for this browser."""
+    """Deselects tests that are marked for another browser only."""
     left_out = [item for item in items if _is_left_out(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
@@ -136,7 +136,7 @@ def browsers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browsers]:
 
 @pytest.fixture(scope="module", params=["chromium", "firefox"])
 def started(request: pytest.FixtureRequest, browsers: Browsers) -> Started:
-    """The tests that use it, directly or through another fixture, run in each browser."""
+    """A running browser. Tests that use it, directly or through another fixture, run in each browser."""
     return browsers.get(request.param)
 
 
@@ -149,7 +149,7 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedSe
 
 @pytest.fixture
 def server(request: pytest.FixtureRequest) -> Running:
-    """A server as it is by default. A test that takes `serve` as well, to start it again, has one of its own."""
+    """A server with default options. A test that also takes `serve`, to start it again, gets one of its own."""
     if "serve" in request.fixturenames:
         serve: Serve = request.getfixturevalue("serve")
         return serve()
@@ -164,7 +164,7 @@ def browser(started: Started) -> Browser:
 
 def _start_chromium(playwright: Playwright, folder: Path) -> Started:
     path = _chromium(playwright)
-    # Its sandbox needs what a container, where tests usually run as root, does not have.
+    # Chromium's sandbox does not run as root in a container, where tests usually run.
     browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=STARTING)
     told = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
     [pid] = [process["id"] for process in told["processInfo"] if process["type"] == "browser"]
@@ -203,7 +203,7 @@ def backend(tmp_path_factory: pytest.TempPathFactory, elsewhere: str) -> Iterato
 
 @pytest.fixture
 def keyed(backend: Backend) -> Running:
-    """A server that asks for a credential, without rooms."""
+    """A server without rooms that needs a credential."""
     return backend.empty()
 
 

@@ -1,4 +1,4 @@
-"""Debian's Firefox as Playwright wants it: a program to run in its place.
+"""Makes Debian's Firefox usable by Playwright, as a program to run in its place.
 
 Playwright drives Firefox by WebDriver BiDi. It begins with a command that the ESR does not have: which colours a
 page should prefer. This relay answers that one command itself and passes on everything else as it is."""
@@ -27,7 +27,7 @@ _LISTENING = re.compile(rb"WebDriver BiDi listening on (ws://\S+)")
 def executable(folder: Path) -> Path | None:
     """A program in `folder` that runs Firefox behind the relay, and leaves its process id in the file `pid` there.
 
-    None where there is no Firefox."""
+    None if Firefox is not installed."""
     if shutil.which(PROGRAM) is None:
         return None
     program = folder / "firefox"
@@ -39,7 +39,7 @@ def executable(folder: Path) -> Path | None:
 
 
 def main() -> int:
-    """Runs Firefox, and says the relay's address where Firefox would say its own."""
+    """Runs Firefox, and prints the relay's address in place of Firefox's own."""
     process = subprocess.Popen([PROGRAM, *sys.argv[1:]], stderr=subprocess.PIPE)
     assert process.stderr
     for line in process.stderr:

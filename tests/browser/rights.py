@@ -1,4 +1,4 @@
-"""Servers that ask for a credential, a key for them, and the tickets that it gets."""
+"""Servers that need a credential, a key for them, and the tickets that the key gets."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ tickets.OPENS_SECONDS = {OPENS}
 from roomcast.cli.main import main
 main(prog_name="roomcast")
 """
-"""`roomcast`, but in seconds rather than minutes."""
+"""`roomcast` with tickets that expire after seconds instead of minutes."""
 
 
 class Backend:
-    """An application that has a key, and gives its pages tickets."""
+    """An application that has a key and gives its pages tickets."""
 
     def __init__(self, folder: Path, origin: str) -> None:
         self.key = new_key("shop")
@@ -37,7 +37,7 @@ class Backend:
         self._set_up(folder)
 
     def serve(self, *options: str, port: int = 0, folder: Path | None = None) -> Running:
-        """A server with these rights and this log; `folder` gets a copy of the files, as another machine would."""
+        """Starts a server with these rights. `folder` gets a copy of the files, as on another machine."""
         if folder:
             self._set_up(folder)
         given = ("--config", "rights.toml", "--allow-origin", self._origin, "--port", str(port))
@@ -48,7 +48,7 @@ class Backend:
         return server
 
     def ticket(self, server: Running, *rooms: str, seconds: int = 3600, **fields: object) -> str:
-        """The address of a stream."""
+        """The URL of a stream with a new ticket that is valid for `seconds`."""
         asked = {"rooms": rooms, "seconds": seconds, **fields}
         answer = httpx.post(f"{server.url}/tickets", json=asked, headers=self.headers)
         assert answer.status_code == 201, answer.text
@@ -57,7 +57,7 @@ class Backend:
         return server.url + url
 
     def token(self, *rooms: str, seconds: int) -> str:
-        """Signed with the secret that the servers have."""
+        """A token that is valid for `seconds`, signed with the servers' secret."""
         claims = {"sub": "42", "exp": time.time() + seconds, "roomcast": {"read": rooms}}
         return signing.token(claims, key=self._secret.encode())
 
@@ -70,12 +70,12 @@ class Backend:
         return server.get("/metrics", headers=self.headers).text
 
     def expired(self, server: Running) -> str:
-        """How many streams the server has ended because their right had expired, as its metrics say it."""
+        """The number of streams that the server has ended because their right had expired, from its metrics."""
         [line] = re.findall(r'roomcast_streams_ended_total\{reason="expired"\} .*', self.metrics(server))
         return str(line)
 
     def empty(self) -> Running:
-        """A server without rooms and followers, for tests that share it."""
+        """The shared server, without rooms and followers."""
         if not self._servers:
             return self.serve()
         [server] = self._servers
@@ -101,5 +101,5 @@ class Backend:
 
 
 def ticket_of(url: str) -> str:
-    """The ticket alone, for a header."""
+    """The ticket in a URL, for use in a header."""
     return httpx.URL(url).params["ticket"]

@@ -14,7 +14,7 @@ EXAMPLE = "was geht ab in buxtehude?"
 
 
 def post(server: Running, *messages: str | Mapping[str, object]) -> list[str]:
-    """Publishes to developers as one batch; the ids."""
+    """Publishes messages to the room developers as one batch; returns their ids."""
     batch = [{"text": message} if isinstance(message, str) else message for message in messages]
     answer = server.post([{"room": "developers", **message} for message in batch])
     assert answer.status_code == 201, answer.text
@@ -28,7 +28,7 @@ def history(server: Running, **parameters: str) -> Any:
 
 
 def again(serve: Serve, server: Running, *options: str) -> Running:
-    """The same server, started once more: the same port, the same log."""
+    """Starts a server again, on the same port and log."""
     return serve("--port", str(server.port), *options)
 
 
@@ -46,7 +46,8 @@ def texts(page: Page) -> Locator:
 
 
 def eventually(page: Page, look: Callable[[], object], what: str) -> None:
-    """Looks until it is true, while the browser goes on: its handlers run only in its own calls."""
+    """Waits until `look()` is true. Between two calls the browser runs, since its handlers only run in
+    Playwright's calls."""
 
     def looked() -> object:
         page.wait_for_timeout(20)
@@ -56,10 +57,10 @@ def eventually(page: Page, look: Callable[[], object], what: str) -> None:
 
 
 def away(page: Page) -> None:
-    """From now on the page does not reach the server."""
+    """Cuts the page off from the server."""
     page.route("**/messages**", lambda route: route.abort())
 
 
 def back(page: Page) -> None:
     page.unroute("**/messages**")
-    page.locator("#again").dispatch_event("click")  # if it does not come back by itself
+    page.locator("#again").dispatch_event("click")  # if the page has not reconnected by itself

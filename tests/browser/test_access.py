@@ -1,4 +1,4 @@
-"""`/roomcast.js` with a credential: asked for anew each time, refused in words, never in an address."""
+"""`/roomcast.js` with a credential: requested for each connection, refused in words, and never in an address."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FOLLOW = """async ([module, { how, ...options }]) => {
 
 
 class Tab:
-    """A page elsewhere that follows; `credentials` are those it was given, newest last."""
+    """A page of another origin that follows. `credentials` are those that it was given, the newest last."""
 
     def __init__(self, page: Page, elsewhere: str, server: Running, credentials: Iterator[str]) -> None:
         self.page = page
@@ -127,7 +127,7 @@ def test_an_expired_token_is_asked_for_once_more_and_then_it_stops_in_the_server
     state = page.evaluate("following.state")
     assert state == {"name": "stopped", "why": "ticket-expired", "status": 401}
     messages = [request for request in tab.asked if "last_event_id" in request.url and request.method == "GET"]
-    assert len(messages) == 3  # the stream, its resume, and that once more
+    assert len(messages) == 3  # the stream, its resume, and one more try
 
 
 def test_a_room_that_is_not_granted_stops_at_once_and_is_named(
@@ -213,7 +213,7 @@ def test_a_ticket_that_is_taken_over_does_not_fight_for_it(
 def test_tabs_of_one_user_share_a_stream_and_those_of_another_do_not(
     context: BrowserContext, elsewhere: str, backend: Backend, keyed: Running
 ) -> None:
-    """Case 52: one logs out, and another logs in, while a tab of the first is still open."""
+    """Case 52: one user logs out and another logs in, while a tab of the first is still open."""
 
     def opened(user: str, **options: object) -> Tab:
         room = f"user/{user}"
@@ -239,7 +239,7 @@ def test_tabs_of_one_user_share_a_stream_and_those_of_another_do_not(
 def test_tabs_of_one_user_whose_tickets_are_for_different_rooms_go_apart(
     context: BrowserContext, elsewhere: str, backend: Backend, keyed: Running
 ) -> None:
-    """The shared stream would be refused, and with it the rooms that each may read."""
+    """The server would refuse a shared stream, and with it the rooms that each tab may read."""
 
     def opened(room: str) -> Tab:
         tab = Tab(context.new_page(), elsewhere, keyed, tickets(backend, keyed, room, seconds=600))

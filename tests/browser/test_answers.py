@@ -1,4 +1,4 @@
-"""The example that streams a language model's answer: a page that is reloaded in the middle goes on."""
+"""The example that streams a language model's answer to pages, one of which is reloaded in the middle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/roomcast.js` against a faulty or hostile server: it reads no more than it should, and rests between tries."""
+"""`/roomcast.js` against a faulty or hostile server: it reads a bounded amount, and waits between tries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ Act = Callable[["_Scripted"], None]
 
 
 class Faulty(ThreadingHTTPServer):
-    """Answers as it is told to, and remembers when it was asked for a stream and how much was taken from it."""
+    """A server that answers as the test says. It records when streams were requested, and how much was read of
+    them."""
 
     daemon_threads = True
 
@@ -70,7 +71,7 @@ class _Scripted(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def send_without_end(self, piece: bytes, kind: str = "text/event-stream", status: int = 200) -> None:
-        """Until the client takes no more: the attack is over when it hangs up."""
+        """Sends `piece` again and again until the client hangs up."""
         self.begin(status, kind)
         try:
             while self.server.taken < 512 * MIB:
@@ -118,7 +119,7 @@ def test_a_stream_without_an_end_of_its_block_is_given_up(
     tab.until("following.state.until")
     assert tab.state["why"] == FOREIGN
     eventually(somewhere, lambda: faulty.refused, "it to hang up")
-    assert faulty.taken < 256 * MIB  # of the 512 that were offered: Firefox reads far ahead of its scripts
+    assert faulty.taken < 256 * MIB  # of 512 offered: Firefox reads far ahead of its scripts
 
 
 def test_a_page_without_end_is_given_up(somewhere: Page, server: Running, faulty: Faulty) -> None:
@@ -164,7 +165,7 @@ def test_an_answer_to_a_publish_without_end_is_given_up(
     ],
     ids=["retry: 0", "0 after a block", "too much for a timer", "Retry-After below 0", "and too much", "no JSON"],
 )
-def test_there_is_a_rest_between_two_tries(somewhere: Page, server: Running, faulty: Faulty, act: Act) -> None:
+def test_the_module_waits_between_two_tries(somewhere: Page, server: Running, faulty: Faulty, act: Act) -> None:
     faulty.stream = act
     tab = Tab(somewhere, server, server=faulty.url)
     tab.until("following.state.until")
@@ -179,7 +180,7 @@ def test_there_is_a_rest_between_two_tries(somewhere: Page, server: Running, fau
 
 
 @pytest.mark.parametrize("body", ["null", "{}", '{"messages": {}, "position": 1}', "[]", "<h1>Sign in</h1>"])
-def test_a_page_that_is_none_is_reported_and_tried_again(
+def test_an_answer_that_is_no_page_is_reported_and_requested_again(
     somewhere: Page, server: Running, faulty: Faulty, body: str
 ) -> None:
     faulty.page = lambda answer: answer.send(200, body.encode(), "application/json")

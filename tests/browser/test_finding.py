@@ -1,4 +1,4 @@
-"""One message among many: found, looked into, copied, linked to."""
+"""Finding, inspecting, copying and linking to one message among many."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_while_it_is_paused_nothing_moves_and_nothing_is_lost(page: Page, server
 
 
 @pytest.mark.only_in("chromium", because="Firefox's automation does not read the clipboard")
-def test_a_message_is_looked_into_and_copied(page: Page, context: BrowserContext, server: Running) -> None:
+def test_a_message_is_inspected_and_copied(page: Page, context: BrowserContext, server: Running) -> None:
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     sent = {"type": "order.paid", "text": "it's paid", "data": {"total": 12345678901234567890}, "user": "shop"}
     open_room(page, server)

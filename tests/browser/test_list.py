@@ -1,4 +1,4 @@
-"""The list stays where its reader is, and small however long it is."""
+"""The list of messages keeps the reader's place, and keeps the document small."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_row_being_read_stays_in_place_while_older_and_newer_messages_come(
     assert page.locator(f'[data-id="{id}"]').bounding_box() == before
 
 
-def test_a_reader_further_up_is_reported_of_new_messages_and_goes_to_them(page: Page, server: Running) -> None:
+def test_a_reader_further_up_is_told_of_new_messages_and_goes_to_them(page: Page, server: Running) -> None:
     post(server, *(str(n) for n in range(100)))
     open_room(page, server)
     expect(texts(page).last).to_be_in_viewport()
@@ -133,7 +133,7 @@ def test_a_storm_is_one_render_a_frame(page: Page, server: Running) -> None:
     for start in range(0, 500, 10):
         post(server, *(str(n) for n in range(start, start + 10)))
     expect(texts(page).last).to_have_text("499")
-    # A render removes and inserts in one task, which is one call of the observer.
+    # A render removes and inserts rows in one task, so the observer is called once.
     assert page.evaluate("([count]) => renders <= count.frames + 1", [frames])
 
 
@@ -155,7 +155,8 @@ def test_each_day_has_a_line_and_each_time_says_all_of_it(page: Page, server: Ru
 def test_data_is_one_line_that_opens_into_a_tree_with_the_digits_that_were_sent(
     page: Page, server: Running
 ) -> None:
-    """And all else of it: JavaScript has no such numbers, merges keys and sorts those that look like numbers."""
+    """The rest of the data is unchanged, too. JavaScript has no such numbers, merges equal keys, and sorts keys
+    that look like numbers."""
     sent = (
         '{"2": 12345678901234567890, "1": [1.0, -0, 1E2, 0.1234567890123456789], "text, }": {"data": {}}, "2": 1}'
     )
@@ -221,7 +222,7 @@ def test_code_and_the_colours_of_a_build_are_shown_and_nothing_else_of_markdown(
     expect(page.locator("#rooms .newest")).to_have_text("anonymous: red plain orange gone under")
 
 
-def test_a_message_takes_a_few_lines_or_one_with_milliseconds(page: Page, server: Running) -> None:
+def test_in_log_density_a_message_is_one_line_with_milliseconds(page: Page, server: Running) -> None:
     post(server, *({"text": f"n{n}", "type": "t"} for n in range(3)))
     open_room(page, server)
     heights = []
@@ -256,7 +257,7 @@ def test_a_room_keeps_no_more_text_than_a_browser_can_hold(page: Page, serve: Se
     post(server, "last")
     expect(texts(page).last).to_have_text("last")
     size = "document.querySelector('#lines > li:last-child').ariaSetSize"
-    # 441 messages were sent: 26 MB, of which 16 stay.
+    # 441 messages have 26 MB, of which the page keeps 16.
     eventually(page, lambda: 200 < int(page.evaluate(size)) < 300, "the oldest to go")
     page.locator("#rooms a[data-room=kitchen]").click()
     expect(texts(page).last).to_contain_text("19 x")
@@ -270,7 +271,7 @@ def test_a_room_keeps_no_more_text_than_a_browser_can_hold(page: Page, serve: Se
     wait_for(at_the_beginning, "what went to be read again")
 
 
-def test_a_long_text_is_folded_until_it_is_wanted(page: Page, server: Running) -> None:
+def test_a_long_text_is_folded_until_the_reader_opens_it(page: Page, server: Running) -> None:
     long = "word " * 2_000
     post(server, long)
     open_room(page, server)
@@ -312,7 +313,7 @@ def test_reading_older_messages_up_to_the_first_moves_nothing_by_itself(page: Pa
     for _ in range(14):
         scroll(page, -700)
         page.wait_for_timeout(30)
-    page.wait_for_timeout(300)  # what is still read is read
+    page.wait_for_timeout(300)  # the pages that are under way arrive
     id, before = page.evaluate(place)
     for n in range(3):
         post(server, f"new {n}")

@@ -1,4 +1,4 @@
-"""How the page behaves to all: hostile text, strict policies, screen readers, small screens, other languages."""
+"""The page with hostile text, strict policies, screen readers, small screens and other languages."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NAMES = {
 
 
 def axe(page: Page) -> list[str]:
-    """The findings of axe-core in the page as it stands."""
+    """The findings of axe-core in the page in its present state."""
     if not AXE.exists():
         (pytest.fail if os.environ.get("CI") else pytest.skip)("no axe-core: run tests/setup.sh")
     if page.evaluate("!globalThis.axe"):
@@ -102,7 +102,7 @@ def test_hostile_text_is_shown_as_text(page: Page, server: Running) -> None:
         assert text.startswith(shown.removesuffix("…"))
 
 
-def test_names_that_cannot_be_seen_are_called_so(page: Page, server: Running) -> None:
+def test_an_invisible_name_is_replaced_by_a_text_that_says_so(page: Page, server: Running) -> None:
     post(server, {"text": "x", "user": NAMES["invisible"]})
     open_room(page, server)
     expect(page.locator("li.message .user")).to_have_text("(nothing visible)")
@@ -152,7 +152,9 @@ def test_a_small_window_has_a_list_to_read_and_nothing_beside_it(
     box = page.locator("#messages").bounding_box()
     assert box
     assert box["height"] > 120
-    assert page.evaluate("document.documentElement.scrollWidth") <= width  # Firefox's scroll bar takes some of it
+    assert (
+        page.evaluate("document.documentElement.scrollWidth") <= width
+    )  # Firefox's scroll bar takes a part of the width
     page.locator("#text").fill("a line")
     page.get_by_role("button", name="Send", exact=True).click()
     expect(texts(page).last).to_have_text("a line")
@@ -201,19 +203,19 @@ def test_every_control_is_large_enough_to_be_clicked(page: Page, server: Running
 
 
 @pytest.mark.only_in("chromium", because="Firefox's automation has no colour schemes")
-def test_the_open_room_and_the_state_are_seen_in_the_systems_colours(browser: Browser, server: Running) -> None:
+def test_the_open_room_and_the_state_are_visible_in_the_systems_colours(browser: Browser, server: Running) -> None:
     context = browser.new_context(forced_colors="active")
     page = context.new_page()
     open_room(page, server)
     outline = "one => getComputedStyle(one).outlineStyle"
     assert page.locator("#rooms a[aria-current]").evaluate(outline) == "solid"
-    # Live is whole, the others are rings: by the border, as backgrounds are not there.
+    # The state live is a full circle, the others are rings. Forced colours show only borders, no backgrounds.
     dot = page.locator("#state .dot")
     assert dot.evaluate("dot => parseFloat(getComputedStyle(dot).borderWidth) * 2 >= dot.clientWidth") is True
     context.close()
 
 
-def test_the_policy_allows_nothing_inline_and_no_other_origin(page: Page, server: Running) -> None:
+def test_the_policy_allows_no_inline_code_and_no_other_origin(page: Page, server: Running) -> None:
     answer = page.goto(f"{server.url}/")
     assert answer is not None
     policy = answer.all_headers()["content-security-policy"]
@@ -223,7 +225,7 @@ def test_the_policy_allows_nothing_inline_and_no_other_origin(page: Page, server
     assert "trusted-types 'none'" in policy
 
 
-def test_nothing_comes_from_elsewhere_and_all_is_kept_by_etag(page: Page, server: Running) -> None:
+def test_the_page_loads_nothing_from_elsewhere_and_every_file_has_an_etag(page: Page, server: Running) -> None:
     answers = []
     page.on("response", lambda answer: answers.append(answer))
     open_room(page, server)
@@ -237,7 +239,7 @@ def test_nothing_comes_from_elsewhere_and_all_is_kept_by_etag(page: Page, server
 
 @pytest.mark.parametrize(("other", "most"), [("german.js", 40_000), ("english.js", 41_500)])
 def test_all_scripts_of_a_language_are_small(server: Running, other: str, most: int) -> None:
-    """With every dialog. German readers load German texts for the document as well."""
+    """All scripts, those of every dialog included. German readers also load German texts for the document."""
     names = sorted(file.name for file in PAGE.glob("*.js") if file.name != other)
     paths = ["/roomcast.js" if name == "roomcast.js" else f"/page/{name}" for name in names]
     assert len(gzip.compress(b"".join(server.get(path).content for path in paths))) < most
@@ -265,7 +267,7 @@ def test_axe_finds_nothing(page: Page, server: Running) -> None:
 
 
 @pytest.mark.only_in("chromium", because="Firefox's automation has no colour schemes")
-def test_axe_finds_nothing_in_what_is_opened(page: Page, server: Running) -> None:
+def test_axe_finds_nothing_in_the_dialogs(page: Page, server: Running) -> None:
     found = {}
     data = {"n": 1, "s": "x", "b": None, "list": [1, {}]}
     post(server, *({"room": f"team/7/{name}", "text": "x", "type": "t", "data": data} for name in "abc"))
@@ -307,7 +309,7 @@ def test_axe_finds_nothing_in_what_is_opened(page: Page, server: Running) -> Non
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
 
-def test_everything_is_done_with_the_keyboard(page: Page, server: Running) -> None:
+def test_everything_can_be_done_with_the_keyboard(page: Page, server: Running) -> None:
     post(server, "here", {"room": "kitchen", "text": "there"})
     open_room(page, server)
     expect(page.locator("#rooms a")).to_have_count(2)
@@ -333,7 +335,7 @@ def test_everything_is_done_with_the_keyboard(page: Page, server: Running) -> No
     expect(texts(page)).to_have_text(["there"])
 
 
-def test_a_button_that_goes_when_it_is_pressed_leaves_the_keyboard_in_the_list(
+def test_a_button_that_disappears_when_it_is_pressed_moves_the_focus_to_the_list(
     page: Page, server: Running, serve: Serve
 ) -> None:
     post(server, *(str(n) for n in range(100)))
@@ -449,7 +451,7 @@ def test_a_german_browser_is_answered_in_german(browser: Browser, serve: Serve) 
 
 
 def test_every_text_is_used_and_there_in_both_languages() -> None:
-    """A text that nobody uses, and one that is missing, are both mistakes."""
+    """No text is unused, and none is missing in a language."""
     english, german, index = ((PAGE / name).read_text() for name in ("english.js", "german.js", "index.html"))
     german, fixed = german.split("export const fixed")
     names = _names(english)

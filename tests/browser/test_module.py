@@ -38,7 +38,7 @@ FOLLOW = """async ([module, options]) => {
 
 
 class Tab:
-    """A page elsewhere that follows."""
+    """A page of another origin that follows."""
 
     def __init__(self, page: Page, server: Running, /, *rooms: str, **options: object) -> None:
         self.page = page
@@ -70,7 +70,7 @@ class Tab:
         return bool(self.page.evaluate("following.owner"))
 
     def until(self, condition: str) -> None:
-        # Not at each frame: a tab in the background has none.
+        # Polls by a timer: a tab in the background draws no frames.
         self.page.wait_for_function(condition, polling=50, timeout=PATIENCE * 1000)
 
     def until_live(self) -> None:
@@ -291,7 +291,7 @@ def test_replayed_counts_missed_messages_and_not_live_ones(somewhere: Page, serv
 
 
 def test_a_message_right_after_the_replay_is_not_counted_as_replayed(somewhere: Page, server: Running) -> None:
-    """Though it came with the same read."""
+    """The message comes with the same read as the end of the replay."""
 
     def stream(route: Route) -> None:
         if "last_event_id" not in route.request.url:
@@ -315,7 +315,7 @@ def test_a_message_right_after_the_replay_is_not_counted_as_replayed(somewhere: 
 def test_a_publish_that_gets_through_wakes_a_stream_that_waits(
     somewhere: Page, server: Running, serve: Serve, share: bool
 ) -> None:
-    """After an outage "Stored" must not stand beside "Reconnecting"."""
+    """After an outage the page must not show "Stored" beside "Reconnecting"."""
     tab = Tab(somewhere, server, share=share)
     tab.until_live()
     somewhere.route("**/messages?**", lambda route: route.abort())
@@ -330,7 +330,7 @@ def test_a_publish_that_gets_through_wakes_a_stream_that_waits(
     assert somewhere.evaluate("Date.now()") < waits_until
 
 
-def test_publishing_again_and_again_does_not_try_the_stream_each_time(somewhere: Page, server: Running) -> None:
+def test_many_publishes_do_not_each_retry_the_stream(somewhere: Page, server: Running) -> None:
     asked: list[str] = []
 
     def refuse(route: Route) -> None:
@@ -353,9 +353,7 @@ def test_publishing_again_and_again_does_not_try_the_stream_each_time(somewhere:
     assert len(asked) <= 2 + seconds
 
 
-def test_numbers_keep_their_digits_where_a_page_reads_json_in_its_own_way(
-    somewhere: Page, server: Running
-) -> None:
+def test_numbers_keep_their_digits_with_a_parse_function_of_the_page(somewhere: Page, server: Running) -> None:
     exact = '{"n": 12345678901234567890, "room": "not this one"}'
     server.publish("x", data={"n": 1})
     somewhere.evaluate(
@@ -378,7 +376,7 @@ def test_numbers_keep_their_digits_where_a_page_reads_json_in_its_own_way(
 
 
 def test_a_silent_connection_is_given_up(somewhere: Page, server: Running) -> None:
-    """A laptop that slept, a router that forgot: no byte comes, and TCP says nothing."""
+    """After a laptop's sleep, or behind a router that lost its state, no byte arrives and TCP reports no error."""
     somewhere.clock.install()
     tab = Tab(somewhere, server)
     tab.until_live()
@@ -478,8 +476,9 @@ def test_when_the_owner_freezes_another_takes_over_and_it_catches_up_when_it_tha
     context: BrowserContext, elsewhere: str, server: Running
 ) -> None:
     owner, *rest = tabs(context, elsewhere, server, (), (), ())
-    # Playwright keeps all pages visible, and Chromium freezes only hidden ones: so by hand what it does. It says
-    # so, and lets nothing run any more until it thaws.
+    # Playwright keeps all pages visible, and Chromium freezes only hidden ones. So the test does what Chromium
+    # does:
+    # it sends the event, and lets no script run until the page thaws.
     owner.page.evaluate(
         """() => {
           document.dispatchEvent(new Event("freeze"));
@@ -502,7 +501,9 @@ def test_when_the_owner_freezes_another_takes_over_and_it_catches_up_when_it_tha
     wait_for(lambda: server.metric("roomcast_followers") == 1, "one stream for all")
 
 
-def test_an_owner_that_hangs_loses_its_turn(context: BrowserContext, elsewhere: str, server: Running) -> None:
+def test_an_owner_that_hangs_loses_the_stream_to_another_tab(
+    context: BrowserContext, elsewhere: str, server: Running
+) -> None:
     hung = context.new_page()
     hung.goto(elsewhere)
     owner = Tab(hung, server)
@@ -512,7 +513,7 @@ def test_an_owner_that_hangs_loses_its_turn(context: BrowserContext, elsewhere: 
     healthy.goto(elsewhere)
     other = Tab(healthy, server)
     other.until_live()
-    # Its scripts stand still, and it holds the lock.
+    # The owner's scripts stand still, and it still holds the lock.
     hung.evaluate("void setTimeout(() => { const end = Date.now() + 4000; while (Date.now() < end); }, 0)")
     healthy.clock.run_for(100_000)
     other.until("following.owner")
@@ -534,7 +535,7 @@ def test_tabs_with_different_rooms_share_a_stream_and_hear_their_own(
     wait_for(lambda: server.metric("roomcast_followers") == 1, "one stream for all")
 
 
-def test_more_rooms_than_a_stream_may_have_are_followed_all_the_same(
+def test_tabs_with_more_rooms_than_a_stream_may_have_follow_them_all(
     context: BrowserContext, elsewhere: str, server: Running
 ) -> None:
     many = tuple(f"room {n}" for n in range(64))
@@ -610,7 +611,7 @@ def test_the_module_is_small_and_is_fetched_once(server: Running) -> None:
 
 
 def test_the_decoder_passes_the_vectors(tmp_path: Path) -> None:
-    """The same cases as the Python decoder's; each stream whole, and cut into single bytes."""
+    """The cases are those of the Python decoder. Each stream is fed whole, and as single bytes."""
     vectors = ROOT / "tests/spec/event_stream.json"
     script = f"""
         import {{ readFileSync }} from "node:fs";

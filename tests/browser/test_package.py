@@ -57,7 +57,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as `make dist` leaves it."""
+    """The archive of the package, as `make dist` makes it."""
     if not (MODULES / "esbuild").exists():
         (pytest.fail if os.environ.get("CI") else pytest.skip)("no esbuild: run tests/setup.sh")
     require("node")
@@ -68,7 +68,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(archive: Path, server: Running, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project that has the package installed, from its archive, beside React and Vue."""
+    """A project in which the package, React and Vue are installed."""
     folder = tmp_path_factory.mktemp("project")
     modules = folder / "node_modules"
     modules.mkdir()
@@ -152,7 +152,7 @@ def test_the_example_runs_bundled_for_node(folder: Path, server: Running) -> Non
 
 @pytest.fixture(scope="module")
 def site(folder: Path) -> Iterator[str]:
-    """The bundles, each with a page of its own, as a site of another origin."""
+    """A site of another origin that serves the bundles, each with a page of its own."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def __init__(self, *args: object) -> None:
@@ -163,7 +163,7 @@ def site(folder: Path) -> Iterator[str]:
 
     for name, text in PAGES.items():
         (folder / name / "main.jsx").write_text(text)
-        bundle(folder / name / "main.jsx")  # a script and no module, as for an old page
+        bundle(folder / name / "main.jsx")  # a classic script instead of a module, as in an old page
         page = '<!doctype html><title>room</title><body><script src="bundle.js"></script>'
         (folder / name / "index.html").write_text(page)
     with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as http:

@@ -49,7 +49,7 @@ def test_the_state_is_reported_from_connecting_to_live(page: Page, server: Runni
     expect(state(page)).to_have_text("Live")
 
 
-def test_a_newcomer_presses_a_button_and_has_sent_the_example(page: Page, server: Running) -> None:
+def test_a_newcomer_sends_the_example_by_pressing_a_button(page: Page, server: Running) -> None:
     open_room(page, server)
     expect(page.locator("#text")).to_have_value("")
     expect(page.locator("#text")).to_have_attribute("placeholder", EXAMPLE)
@@ -59,7 +59,7 @@ def test_a_newcomer_presses_a_button_and_has_sent_the_example(page: Page, server
     expect(page.locator("#text")).to_have_value("")
 
 
-def test_shift_and_enter_starts_a_line_and_the_name_is_remembered(page: Page, server: Running) -> None:
+def test_shift_enter_starts_a_line_and_the_name_is_remembered(page: Page, server: Running) -> None:
     open_room(page, server)
     page.locator("#user").fill("ada")
     page.locator("#text").fill("one")
@@ -180,7 +180,7 @@ def test_an_answer_lost_on_the_way_does_not_store_twice(page: Page, server: Runn
     expect(texts(page)).to_have_text([EXAMPLE, "afterwards"])
 
 
-def test_a_refusal_to_store_is_reported_in_a_persons_words_and_the_text_stays(page: Page, server: Running) -> None:
+def test_a_refused_message_is_reported_in_plain_words_and_the_text_stays(page: Page, server: Running) -> None:
     open_room(page, server)
     page.locator("#text").fill("mine")
     page.locator("#user").fill("u" * 129)
@@ -196,7 +196,7 @@ def test_a_refusal_to_store_is_reported_in_a_persons_words_and_the_text_stays(pa
     expect(page.locator("#type")).to_have_attribute("aria-invalid", "true")
 
 
-def test_a_developer_sends_a_type_and_data_and_takes_the_lines_along(page: Page, server: Running) -> None:
+def test_a_developer_sends_a_type_and_data_and_copies_the_code_for_it(page: Page, server: Running) -> None:
     open_room(page, server)
     page.locator("#developer-open").click()
     page.locator("#type").fill("order.paid")
@@ -264,7 +264,7 @@ def test_the_panel_says_what_the_connection_did_and_why_it_was_cut(page: Page, s
     expect(page.locator("#help")).to_contain_text("find or open a room")
 
 
-def test_after_an_absence_the_reader_is_reported_how_much_came_and_how_much_is_lost(
+def test_after_an_absence_the_page_says_how_many_messages_came_and_how_many_are_lost(
     page: Page, serve: Serve
 ) -> None:
     server = serve("--max-messages", "20")
@@ -290,7 +290,7 @@ def test_after_an_absence_the_reader_is_reported_how_much_came_and_how_much_is_l
 
 
 def test_the_button_for_lost_messages_leads_to_the_gap_of_this_room(page: Page, serve: Serve) -> None:
-    """The stream goes on with a message of another room."""
+    """The stream continues with a message of another room."""
     server = serve("--max-messages", "20")
     post(server, {"room": "noise", "text": "x"}, "seen")
     open_room(page, server)
@@ -342,7 +342,7 @@ def test_a_stream_refused_by_a_proxy_is_tried_again(page: Page, server: Running)
 
 
 def test_the_reason_of_a_wait_stays_while_the_page_retries(page: Page, server: Running) -> None:
-    """Else the line would come and go with each try, and move the list."""
+    """Otherwise the line would come and go with each try, and move the list."""
     open_room(page, server)
     page.route("**/messages?**", lambda route: route.fulfill(status=502))
     server.kill()
@@ -464,7 +464,7 @@ def test_a_reload_between_storing_and_its_answer_stores_once(page: Page, server:
 
     def lose_the_answer(route: Route) -> None:
         route.fetch()
-        with suppress(Error):  # the page may be on its way to the next by now
+        with suppress(Error):  # the page may have begun to leave by now
             route.abort()
 
     page.route("**/messages", lose_the_answer)
@@ -479,7 +479,7 @@ def test_a_reload_between_storing_and_its_answer_stores_once(page: Page, server:
     expect(texts(page)).to_have_text(["stored", "afterwards"])
 
 
-def test_a_message_that_is_tried_again_and_again_can_be_taken_back(page: Page, server: Running) -> None:
+def test_a_message_that_is_being_retried_can_be_taken_back(page: Page, server: Running) -> None:
     open_room(page, server)
     page.route("**/messages", lambda route: route.abort())
     page.locator("#text").fill("never mind")
@@ -494,7 +494,7 @@ def test_a_message_that_is_tried_again_and_again_can_be_taken_back(page: Page, s
 
 
 def refuse_the_example(page: Page, server: Running) -> None:
-    """While the next thought is being written."""
+    """Sends the example, which is refused, while another text is being typed."""
     open_room(page, server)
     held: list[Route] = []
     page.route("**/messages", lambda route: held.append(route))
@@ -507,7 +507,7 @@ def refuse_the_example(page: Page, server: Running) -> None:
     expect(page.locator("li.pending .status")).to_contain_text("Not sent:")
 
 
-def test_a_refused_message_waits_where_something_else_is_being_written(page: Page, server: Running) -> None:
+def test_a_refused_message_waits_while_another_text_is_being_typed(page: Page, server: Running) -> None:
     refuse_the_example(page, server)
     expect(page.locator("#text")).to_have_value("the next thought")
     page.get_by_role("button", name="Discard").click()
@@ -522,7 +522,9 @@ def test_offline_overloaded_and_live_are_shown_as_such(page: Page, context: Brow
     expect(page.locator("#countdown")).to_have_text(re.compile(r"retrying in \d+ s"))
     context.set_offline(False)
     expect(state(page)).to_have_attribute("data-state", "live")
-    other = context.browser.new_context() if context.browser else context  # that shares nothing with the first
+    other = (
+        context.browser.new_context() if context.browser else context
+    )  # a page that shares no stream with the first
     late = other.new_page()
     late.goto(f"{server.url}/?room=developers")
     expect(state(late)).to_have_attribute("data-state", "overloaded")
@@ -550,7 +552,7 @@ def test_new_messages_are_announced_and_a_burst_is_counted(page: Page, server: R
 
 
 @pytest.mark.only_in("chromium", because="Firefox's automation does not read the clipboard")
-def test_the_panel_has_lines_that_work_for_this_very_room(
+def test_the_code_in_the_dialog_works_for_the_open_room(
     page: Page, context: BrowserContext, server: Running, tmp_path: Path
 ) -> None:
     context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -569,7 +571,7 @@ def test_the_panel_has_lines_that_work_for_this_very_room(
     assert server.get(address.removeprefix(server.url), headers={"Accept": "application/json"}).json()["messages"]
     page.keyboard.press("Escape")
     expect(page.locator("#use")).to_be_hidden()
-    # `exec`: the program in the shell's place, so that the end of one is the end of the other.
+    # `exec` puts the program in the shell's place, so that ending one ends the other.
     assert json.loads(said(["sh", "-c", f"exec {publish}"], tmp_path, "}"))["room"] == room
     subprocess.run([sys.executable, "-c", publish_py], check=True, timeout=PATIENCE)
     page.evaluate(f"(async () => {{ {imported(publish_js)} }})()")
@@ -588,12 +590,12 @@ def test_the_panel_has_lines_that_work_for_this_very_room(
 
 
 def imported(module: str) -> str:
-    """The same for where no `import` may stand."""
+    """The same script with dynamic imports, for places where `import` statements are not allowed."""
     return module.replace("import {", "const {").replace(' from "', ' = await import("').replace('js";', 'js");')
 
 
 def said(command: list[str], folder: Path, last: str) -> str:
-    """The output of a program, which need not end, up to and with `last`."""
+    """The output of a program up to and including `last`; the program need not end."""
     printed = folder / "printed.txt"
     with printed.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL)

@@ -1,4 +1,5 @@
-"""The page where rooms are not everybody's: what it says, its field for a token, and what it never shows."""
+"""The page on a server with rights: its explanations, its field for a token, and the secrets that it never
+shows."""
 
 from __future__ import annotations
 
@@ -34,11 +35,11 @@ def test_a_room_that_needs_a_token_says_so_and_opens_with_one(
     expect(texts(page)).to_have_text(["for ada"])
     expect(page.locator("#access")).to_be_hidden()
     expect(page.locator("#who")).to_have_text("ada")
-    expect(page.locator("#followers")).to_be_hidden()  # only this page
+    expect(page.locator("#followers")).to_be_hidden()  # only this page follows
     expect(page.locator("#followers-open")).to_be_hidden()
     assert not [request.url for request in asked if token in request.url]
     assert token not in page.url
-    page.reload()  # it is this tab's
+    page.reload()  # the token stays in this tab
     expect(texts(page)).to_have_text(["for ada"])
     page.locator("#access-open").click()
     page.locator("#access-forget").click()
@@ -80,7 +81,10 @@ def test_a_room_beyond_the_token_is_refused_and_the_others_stay(
 
 @pytest.mark.parametrize(
     ("seconds", "says"),
-    [(1, "Dein Token ist abgelaufen. Gib ein neues ein."), (0, "Der Server akzeptiert dieses Token nicht.")],
+    [
+        (1, "Ihr Token ist abgelaufen. Bitte geben Sie ein neues ein."),
+        (0, "Der Server akzeptiert dieses Token nicht."),
+    ],
 )
 def test_a_bad_token_is_reported_in_the_readers_language(
     browser: Browser, backend: Backend, keyed: Running, seconds: int, says: str
@@ -88,13 +92,13 @@ def test_a_bad_token_is_reported_in_the_readers_language(
     with browser.new_context(locale="de-DE") as context:
         page = context.new_page()
         page.goto(f"{keyed.url}/?room=user/42")
-        expect(page.locator("#access-why")).to_have_text("Hier brauchst du ein Token.")
+        expect(page.locator("#access-why")).to_have_text("Hier ist ein Token erforderlich.")
         give(page, ticket(backend, keyed, "user/42", seconds=seconds) if seconds else "rct1_bad")
         expect(page.locator("#access-why")).to_have_text(says)
         expect(page.locator("#state-text")).to_have_text("Kein Zugang")
 
 
-def test_the_lines_for_elsewhere_take_a_token_and_never_this_one(
+def test_the_code_examples_take_a_token_but_never_show_the_readers_own(
     page: Page, backend: Backend, keyed: Running
 ) -> None:
     page.goto(f"{keyed.url}/?room=chat")

@@ -1,5 +1,5 @@
-"""The script of docs/rights.md that opens streams with tickets: nothing is lost or doubled where one ticket ends
-and the next begins."""
+"""The script of docs/rights.md that opens streams with tickets loses and doubles nothing from one ticket to the
+next."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ WITHOUT_LEEWAY = (
     "from roomcast.auth import leeway, tickets; leeway.LEEWAY_SECONDS = tickets.LEEWAY_SECONDS = 0; "
     "from roomcast.cli.main import main; main()"
 )
-"""With it a ticket of two seconds goes on for half a minute."""
+"""Without this, the leeway would keep a ticket of two seconds valid for half a minute."""
 MESSAGES = 50
 PACE = 100
-"""Milliseconds from one message to the next: five seconds, which are more than two tickets."""
+"""Milliseconds between two messages; the messages take five seconds, longer than two tickets."""
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Running]:
-    """That of the recipe."""
+    """The server of the recipe."""
     prepare, serve = re.findall(r"^```sh\n(.*?)^```$", RECIPE, re.MULTILINE | re.DOTALL)[:2]
     shell = f'roomcast() {{ {shlex.quote(sys.executable)} -m roomcast "$@"; }}\n{prepare}'
     subprocess.run(["bash", "-ec", shell], cwd=tmp_path, check=True, capture_output=True)
@@ -52,7 +52,9 @@ def test_the_recipes_page_hears_each_message_once_over_tickets_that_end(
         issued.append(httpx.post(f"{server.url}/tickets", json=asked, headers=bearer).json()["url"])
         route.fulfill(body=issued[-1])
 
-    page = context.new_page()  # not the fixture: Firefox reports the 401 at a ticket's end as an error of the page
+    page = (
+        context.new_page()
+    )  # not the fixture `page`: Firefox reports the 401 at a ticket's end as an error of the page
     heard: list[str] = []
     page.on("console", lambda message: heard.append(message.text) if message.type == "log" else None)
     page.route("**/live-url", live_url)
@@ -63,7 +65,7 @@ def test_the_recipes_page_hears_each_message_once_over_tickets_that_end(
         answer = server.post({"room": "user/42", "text": text}, headers=bearer)
         assert answer.status_code == 201
         page.wait_for_timeout(PACE)
-    while len(heard) < MESSAGES:  # the watch over all tests of browsers bounds it
+    while len(heard) < MESSAGES:  # bounded by the watchdog over all browser tests
         page.wait_for_timeout(PACE)
     assert heard == sent
     assert len(issued) >= 2

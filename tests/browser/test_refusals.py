@@ -14,7 +14,7 @@ from tests.conftest import Serve
 from tests.running import Running
 
 _REFUSED = "new DOMException('Access is denied', 'SecurityError')"
-_LOCKS = "(globalThis.LockManager ?? class {}).prototype"  # about:blank has none
+_LOCKS = "(globalThis.LockManager ?? class {}).prototype"  # about:blank has no storage
 
 FACILITIES = {
     "locks": f"for (const name of ['request', 'query']) {_LOCKS}[name] = () => Promise.reject({_REFUSED});",
@@ -68,8 +68,8 @@ def test_the_page_works_whatever_the_browser_refuses(page: Page, server: Running
 def test_the_module_works_in_a_frame_that_may_run_scripts_and_nothing_else(
     page: Page, elsewhere: str, serve: Serve
 ) -> None:
-    """Its origin is opaque: locks, channels and storage are there, and refuse."""
-    server = serve("--open")  # nobody else lets in pages of no origin
+    """The frame's origin is opaque: locks, channels and storage exist, but refuse every use."""
+    server = serve("--open")  # only an open server serves pages without an origin
     page.goto(elsewhere)
     page.evaluate(
         """(address) => new Promise((loaded) => {

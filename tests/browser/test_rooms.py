@@ -43,7 +43,7 @@ def test_unread_messages_are_counted_and_opening_the_room_reads_them_in_every_ta
     expect(link(page, "kitchen").locator(".newest")).to_be_visible()
     expect(link(other, "kitchen").locator(".newest")).to_be_visible()
     for tab in (page, other):
-        # Each message is news, not only the next look at all rooms.
+        # Each message counts at once, not only with the next refresh of the list.
         tab.route("**/rooms?**", lambda route: route.abort())
     post(server, *({"room": "kitchen", "text": str(n)} for n in range(3)))
     for tab in (page, other):
@@ -58,7 +58,7 @@ def test_unread_messages_are_counted_and_opening_the_room_reads_them_in_every_ta
 def test_a_window_in_the_background_says_in_its_title_what_is_new_until_it_is_looked_at(
     page: Page, server: Running
 ) -> None:
-    # Playwright keeps every page visible: so by hand what a browser does.
+    # Playwright keeps every page visible, so the test does what a browser does.
     look = """(hidden) => {
       Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
       document.dispatchEvent(new Event("visibilitychange"));
@@ -131,7 +131,7 @@ def test_a_room_that_has_the_focus_keeps_it_when_rooms_come_before_it(page: Page
     open_room(page, server)
     link(page, "kitchen").focus()
     post(server, {"room": "alerts", "text": "first"}, {"room": "lobby", "text": "second"})
-    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # a look at all rooms
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # a refresh of the list of rooms
     expect(page.locator("#rooms .room-name")).to_have_text(["alerts", "developers", "kitchen", "lobby"])
     expect(link(page, "kitchen")).to_be_focused()
     page.keyboard.press("ArrowDown")
@@ -151,7 +151,7 @@ def test_a_draft_belongs_to_its_room(page: Page, server: Running) -> None:
     expect(page.locator("#text")).to_have_value("for developers")
 
 
-def test_on_a_phone_the_rooms_come_over_the_list_and_go_again(page: Page, server: Running) -> None:
+def test_on_a_phone_the_rooms_slide_over_the_list_and_away_again(page: Page, server: Running) -> None:
     page.set_viewport_size({"width": 390, "height": 780})
     post(server, {"room": "kitchen", "text": "there"})
     open_room(page, server)
@@ -224,12 +224,12 @@ def find(page: Page, typed: str) -> None:
 
 
 def test_three_hundred_rooms_are_all_followed_and_found(page: Page, server: Running) -> None:
-    """By prefix: a stream takes no more than 64 names."""
+    """They are followed by prefix, since a stream takes at most 64 names."""
     names = [f"team/{n % 30}/r{n:03}" for n in range(300)]
     post(server, *({"room": name, "text": "first"} for name in names))
     open_room(page, server, "kitchen")
     expect(page.locator("#room-count")).to_have_text("301 rooms")
-    assert shown(page).count() < 60  # only those in sight are in the document
+    assert shown(page).count() < 60  # only the rooms in sight are in the document
     find(page, "t29r299")
     expect(shown(page).first).to_have_text("team/29/r299")
     expect(page.locator("#room-count")).to_have_text("1 of 301 rooms")
@@ -241,7 +241,7 @@ def test_three_hundred_rooms_are_all_followed_and_found(page: Page, server: Runn
     page.keyboard.press("Enter")
     expect(texts(page)).to_have_text(["first", "second"])
     expect(page).to_have_title("(299) team/29/r299 · roomcast")
-    # The others of its group, without the part that they have in common; the arrows go on from the field.
+    # The other rooms of its group, without their common prefix; the arrow keys lead on from the field.
     expect(link(page, "r299")).to_have_attribute("aria-current", "page")
     find(page, "team/7/")
     page.keyboard.press("ArrowDown")
@@ -254,7 +254,7 @@ def test_three_hundred_rooms_are_all_followed_and_found(page: Page, server: Runn
     expect(page.locator("#submit")).to_be_disabled()
     page.unroute("**/rooms?**")
     page.reload()
-    expect(page.locator("#room-count")).to_have_text("301 rooms")  # without the kitchen, where nothing was
+    expect(page.locator("#room-count")).to_have_text("301 rooms")  # without the kitchen, which has no messages
     expect(texts(page).last).to_have_text("a room that was not there")
     page.keyboard.press("Control+k")
     page.keyboard.press("ArrowDown")
@@ -265,10 +265,10 @@ def test_three_hundred_rooms_are_all_followed_and_found(page: Page, server: Runn
     page.keyboard.press("ArrowLeft")
     expect(page.locator("#rooms .group:focus-within button")).to_have_attribute("aria-expanded", "false")
     page.keyboard.press("Tab")
-    assert page.locator("#rooms :focus").count() == 0  # one stop of the key
+    assert page.locator("#rooms :focus").count() == 0  # one stop of the Tab key
 
 
-def test_rooms_are_pinned_sorted_by_activity_and_go_away_again(page: Page, server: Running) -> None:
+def test_rooms_can_be_pinned_sorted_by_activity_and_removed(page: Page, server: Running) -> None:
     post(server, *({"room": room, "text": "x"} for room in ("a", "b", "c")))
     open_room(page, server, "b")
     expect(shown(page)).to_have_text(["a", "b", "c"])
@@ -311,7 +311,7 @@ def shown(page: Page) -> Locator:
 
 
 def look_again(page: Page) -> None:
-    """At all rooms, as each 15 s."""
+    """Refreshes the list of rooms, as the page does every 15 s."""
     with page.expect_response("**/rooms?**"):
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
@@ -319,7 +319,7 @@ def look_again(page: Page) -> None:
 def test_rooms_that_strangers_follow_are_not_listed_and_those_that_are_gone_are_forgotten(
     page: Page, server: Running
 ) -> None:
-    """640 rooms that hold nothing, of ten connections; and 300 that hold something, until it is trimmed."""
+    """Ten connections follow 640 rooms without messages; 300 more rooms have messages until these are trimmed."""
     open_room(page, server)
     followed = [
         httpx.Client().send(
@@ -340,7 +340,7 @@ def test_rooms_that_strangers_follow_are_not_listed_and_those_that_are_gone_are_
     for stream in followed:
         stream.close()
     for _ in range(10):
-        post(server, *(f"{n}" for n in range(1000)))  # trims all others
+        post(server, *(f"{n}" for n in range(1000)))  # trims the messages of all other rooms
     look_again(page)
     expect(shown(page)).to_have_text(["developers", "filled 299"])
 
@@ -360,20 +360,21 @@ def test_forty_thousand_rooms_hold_up_nothing(page: Page, server: Running) -> No
     for _ in range(2):
         look_again(page)
         expect(page.locator("#room-count")).to_have_text("10,001 rooms")
-        expect(page.locator("#more-rooms")).to_contain_text("These are the 10,001 with the newest messages")
+        expect(page.locator("#more-rooms")).to_contain_text("The 10,001 rooms with the newest messages")
     find(page, "m38399")
     expect(link(page, "room 38399")).to_be_visible()
     page.locator("#text").fill("still works")
     page.keyboard.press("Enter")
     expect(texts(page)).to_have_text(["still works"])
-    assert page.evaluate("longest") < 2_000  # 13 s, on a machine with nothing else to do
+    assert page.evaluate("longest") < 2_000  # takes 13 s on an idle machine
 
 
 @pytest.mark.only_in("chromium", because="Firefox does not tell of a page's processor time")
-def test_ten_thousand_rooms_and_rows_at_five_hundred_messages_a_second_take_a_part_of_a_processor(
+def test_ten_thousand_rooms_and_rows_at_five_hundred_messages_a_second_take_little_cpu(
     page: Page, context: BrowserContext, serve: Serve
 ) -> None:
-    """Its own time, which a busy machine does not change: 0.2 s a second. So no frame waits for it."""
+    """Measures the page's CPU time, which a busy machine does not change: 0.2 s a second. So no frame waits for
+    it."""
     server = serve("--max-messages", "40000", "--max-bytes", "50000000")
     for start in range(0, 10_000, 1000):
         post(server, *({"room": f"team/{n % 40}/r{n}", "text": "x"} for n in range(start, start + 1000)))
@@ -390,7 +391,7 @@ def test_ten_thousand_rooms_and_rows_at_five_hundred_messages_a_second_take_a_pa
         post(server, *({"text": f"row {n}", "type": "t"} for n in range(start, start + 1000)))
     expect(texts(page).last).to_have_text("row 9999")
     before = spent()
-    for n in range(60):  # as of six seconds
+    for n in range(60):  # the messages of six seconds
         rooms = ("developers" if k % 2 else f"team/{n % 40}/r{n * 40 + k}" for k in range(50))
         post(server, *({"room": room, "type": "t", "data": {"n": n}} for room in rooms))
         page.wait_for_timeout(50)
@@ -455,7 +456,7 @@ def test_a_rooms_followers_are_counted_and_listed_while_the_list_is_open(page: P
 
 
 def holder(page: Page) -> str:
-    """The window that has the stream of all of them."""
+    """The window that holds the shared stream."""
     held = page.evaluate("navigator.locks.query().then(({ held }) => held)")
     return next((str(lock["clientId"]) for lock in held if "[" not in lock["name"]), "")
 

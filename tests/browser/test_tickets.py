@@ -1,5 +1,5 @@
-"""A browser's own EventSource over a ticket, or a cookie with a token: it resumes, it ends, and nobody misses or
-hears twice a thing."""
+"""A browser's own EventSource with a ticket, or with a token in a cookie: it resumes, it ends, and no message is
+missed or delivered twice."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def somewhere(page: Page, elsewhere: str) -> Page:
 def test_a_ticket_resumes_after_kill_9(
     somewhere: Page, backend: Backend, tmp_path_factory: pytest.TempPathFactory, second: bool
 ) -> None:
-    """Long after it could be opened: by the id alone that the browser sends."""
+    """The ticket can no longer open a stream: only the id that the browser sends makes it a resume."""
     server = backend.serve()
     url = backend.ticket(server, "user/42")
     somewhere.evaluate(LISTEN, [url])
@@ -108,7 +108,7 @@ def test_a_ticket_that_is_not_renewed_ends_the_stream_for_good_and_says_so(
 
 
 def test_a_new_ticket_goes_on_where_the_old_one_ended(somewhere: Page, backend: Backend) -> None:
-    """Case 34 with tickets: under a publisher at 100 a second, over some expiries."""
+    """Case 34 with tickets: at 100 messages a second, over several expiries."""
     server = backend.serve()
     somewhere.expose_function("another", lambda: backend.ticket(server, "user/42", seconds=1))
     somewhere.evaluate(LISTEN, [backend.ticket(server, "user/42", seconds=1)])
@@ -163,7 +163,7 @@ def test_a_second_stream_with_the_ticket_replaces_the_first(somewhere: Page, bac
 def test_34_a_cookie_from_another_port_goes_on_when_the_page_has_renewed_it(
     somewhere: Page, backend: Backend
 ) -> None:
-    """Under a publisher at 100 a second, over some expiries."""
+    """At 100 messages a second, over several expiries."""
     server = backend.serve("--cookie", "roomcast")
 
     def renew() -> None:
@@ -196,7 +196,7 @@ def test_33_a_cookie_that_is_not_renewed_ends_the_stream_for_good(somewhere: Pag
     _until(somewhere, "source.readyState === 2")
     told = _seen(somewhere)["told"]
     assert told[-3:] == [["end", "expired"], ["error", 0], ["error", 2]]
-    somewhere.evaluate(LISTEN, [url, {}])  # without the option no cookie is sent
+    somewhere.evaluate(LISTEN, [url, {}])  # without `withCredentials` the browser sends no cookie
     _until(somewhere, "source.readyState === 2")
     assert _seen(somewhere)["told"] == [["error", 2]]
 
@@ -239,7 +239,7 @@ class _Publisher:
 
 
 def _give_cookie(page: Page, credential: str) -> None:
-    """As the application does that the page is of. Cookies know no ports."""
+    """Sets the cookie as the page's application would. Cookies do not distinguish ports."""
     page.evaluate("(value) => { document.cookie = `roomcast=${value}; SameSite=Lax` }", credential)
 
 

@@ -1,4 +1,4 @@
-"""docs/tutorial/dashboard.md from beginning to end; then its dashboard in a browser, behind nginx with TLS."""
+"""Follows docs/tutorial/dashboard.md to its end, then uses its dashboard in a browser, behind nginx with TLS."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROGRAM = "LIVE= python3 dashboard.py"
 
 @pytest.fixture(scope="module")
 def walkthrough(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walkthrough]:
-    """The page's processes keep running; its program is started as in the last part of the page."""
+    """The page's processes, still running; the program is started as in the last part of the page."""
     require("nginx")
     with Walkthrough(PAGE, tmp_path_factory.mktemp("dashboard")) as walkthrough:
         walkthrough.run()

@@ -1,4 +1,4 @@
-"""The page's modules are typed: JSDoc, checked by TypeScript."""
+"""TypeScript checks the types in the JSDoc of the page's modules."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.auth.keys import answers_for, sha256
+from roomcast.auth.keys import grantor_of, sha256
 from roomcast.auth.secrets import Secrets
 from roomcast.auth.tickets import seal
 from roomcast.model.settings.key import Key
@@ -31,7 +31,7 @@ def server(serve: Serve, tmp_path: Path) -> Running:
 
 
 def test_revoke_ends_a_persons_credentials(server: Running) -> None:
-    by = answers_for(Key(name="writer", sha256=sha256(WRITER), read=("*",)))
+    by = grantor_of(Key(name="writer", sha256=sha256(WRITER), read=("*",)))
     secrets, then = Secrets.of_text(SECRET, "the secret"), time.time() - 5
     ticket = seal(secrets, by, rooms=["a"], sub="42", now=then, seconds=60)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.auth.keys import answers_for, sha256
+from roomcast.auth.keys import grantor_of, sha256
 from roomcast.auth.secrets import Secrets
 from roomcast.auth.tickets import seal
 from roomcast.model.settings.key import Key
@@ -102,7 +102,7 @@ def test_a_ticket_is_judged_by_its_rooms_and_by_whether_its_key_is_configured(
     config: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "s").write_text("0123456789abcdefghijklmnopqrstuvwxyz")
-    by = answers_for(Key(name="shop", sha256=sha256(KEY), read=("*",)))
+    by = grantor_of(Key(name="shop", sha256=sha256(KEY), read=("*",)))
     text = seal(Secrets.read([str(tmp_path / "s")]), by, rooms=["a*"], now=2e9, seconds=60)
     config.write_text(f"secret_files = ['{tmp_path / 's'}']\n" + ROWS)
     late = run("rights", "check", f"--config={config}", "--as", text, "--read=a*")

@@ -134,6 +134,8 @@ class ScriptedServer:
         return False
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):  # only Linux ends a thread's accept() so
+            self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
         for connection in self._connections:
             connection.socket.close()

@@ -52,7 +52,7 @@ def test_an_idempotency_key_is_sent_as_it_is_also_an_empty_one() -> None:
 
 
 def test_the_silence_of_a_stream_is_two_and_a_half_heartbeats() -> None:
-    assert [request.silence(heartbeat) for heartbeat in (None, 2.0, 0.0)] == [37.5, 5.0, 0.0]
+    assert [request.max_silence(heartbeat) for heartbeat in (None, 2.0, 0.0)] == [37.5, 5.0, 0.0]
 
 
 @pytest.mark.parametrize("type", ["open", "error", "roomcast.end", "roomcast.presence"])

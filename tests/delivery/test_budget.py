@@ -13,12 +13,12 @@ def test_bytes_that_wait_for_several_followers_count_once() -> None:
     data = b"x" * 600
     for _ in range(5):
         budget.hold(data)
-    assert budget.held == 600
+    assert budget.used == 600
     with pytest.raises(Overloaded):
         budget.hold(b"y" * 600)
     for _ in range(5):
         budget.drop(data)
-    assert budget.held == 0
+    assert budget.used == 0
     budget.hold(b"y" * 600)
 
 
@@ -27,10 +27,10 @@ def test_readers_leave_a_part_to_publishers_and_followers() -> None:
     reader = budget.reserve(int(1000 * READERS_SHARE), READERS_SHARE)
     with pytest.raises(Overloaded):
         budget.reserve(1, READERS_SHARE)
-    assert budget.has(100)
+    assert budget.allows(100)
     budget.reserve(100).release()
     del reader
-    assert budget.held == 0
+    assert budget.used == 0
 
 
 def test_one_answer_alone_may_be_larger_than_the_budget() -> None:
@@ -41,7 +41,7 @@ def test_one_answer_alone_may_be_larger_than_the_budget() -> None:
         budget.reserve(1)
     alone.release()
     alone.release()
-    assert budget.held == 0
+    assert budget.used == 0
     budget.reserve(1)
 
 
@@ -51,7 +51,7 @@ def test_an_answer_grows_within_the_budget_and_its_share() -> None:
     reader.add(450)
     with pytest.raises(Overloaded):
         reader.add(1)
-    assert (reader.size, budget.held) == (550, 750)
+    assert (reader.size, budget.used) == (550, 750)
     other.add(250)
     with pytest.raises(Overloaded):
         other.add(1)
@@ -63,10 +63,10 @@ def test_the_same_bytes_are_held_until_the_last_follower_has_taken_them() -> Non
     data, same = b"x" * 300, bytes(bytearray(b"x" * 300))
     for waiting in (data, data, same):
         budget.hold(waiting)
-    assert budget.held == 600
+    assert budget.used == 600
     budget.drop(data)
-    assert budget.held == 600
+    assert budget.used == 600
     budget.drop(data)
-    assert budget.held == 300
+    assert budget.used == 300
     budget.drop(same)
-    assert (budget.held, budget._shared) == (0, {})
+    assert (budget.used, budget._shared) == (0, {})

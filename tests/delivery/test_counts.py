@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roomcast.delivery.counts import Counts, Number
+from roomcast.delivery.counts import ComputedCount, Counts
 
 
 def test_only_changed_counts_are_given_and_each_change_once() -> None:
@@ -31,7 +31,7 @@ def test_asking_for_all_counts_starts_recording_changes() -> None:
 
 def test_a_single_count_is_given_when_it_has_changed() -> None:
     values = [0]
-    number = Number(lambda: values[0])
+    number = ComputedCount(lambda: values[0])
     assert number.changes() == {}
     values[0] = 5
     assert number.changes() == {"": 5}

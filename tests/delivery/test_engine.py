@@ -12,7 +12,7 @@ import pytest
 from roomcast import tasks
 from roomcast.auth.guard import Guard
 from roomcast.delivery import engine as engines
-from roomcast.delivery import recovery, replay, together
+from roomcast.delivery import recovery, replay, worker_group
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Opening
 from roomcast.delivery.stream import Stream
@@ -55,7 +55,7 @@ class TroubledLog(MemoryLog):
             await self.reads.wait()
         return await super().read(rooms, after, limit, before)
 
-    def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
+    def consumer(self, name: str, after: int) -> Consumer:
         if self.tail_fails:
             raise LogUnavailable("A page is damaged.")
         if self.is_ahead:
@@ -366,7 +366,7 @@ def test_a_client_that_is_sent_away_comes_back_after_2_to_10_seconds(monkeypatch
 @pytest.fixture
 async def workers(log: TroubledLog, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[Engine]]:
     """Two engines over one log, which tell each other their counts at once."""
-    monkeypatch.setattr(together, "_TELL_SECONDS", 0)
+    monkeypatch.setattr(worker_group, "_TELL_SECONDS", 0)
     settings = Settings(log="memory:", max_followers=2, publish_rate=1.0, publish_burst=2)
     peers = linked(2)
     opened = [await Engine.over(settings, log, peer) for peer in peers]
@@ -386,11 +386,11 @@ async def test_the_limit_of_followers_is_that_of_all_workers(workers: list[Engin
     assert not one.full
 
 
-async def test_seats_and_rates_are_those_of_all_workers(workers: list[Engine]) -> None:
+async def test_stream_limits_and_rates_are_those_of_all_workers(workers: list[Engine]) -> None:
     one, other = workers
-    seats = [engine.streams.seats.of("shop", 1, "key") for engine in workers]
-    seats[0].taken = seats[1].taken = 1
-    await until(lambda: seats[0].is_over and seats[1].is_over)
+    shop = [engine.streams.limits.of("shop", 1, "key") for engine in workers]
+    shop[0].streams = shop[1].streams = 1
+    await until(lambda: shop[0].is_exceeded and shop[1].is_exceeded)
     assert one.address_limiter is not None
     assert other.address_limiter is not None
     for _ in range(2):
@@ -425,7 +425,7 @@ async def test_each_worker_says_why_it_is_not_ready(workers: list[Engine], log: 
     assert await one.readiness() == {}
     other.streams.draining = True
     assert await one.readiness() == {2: "the server is draining"}
-    peer = other.together.peers
+    peer = other.worker_group.peers
     assert isinstance(peer, Linked)
     peer.hangs = True
     log.away = "It is away."

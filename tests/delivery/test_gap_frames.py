@@ -7,12 +7,12 @@ import re
 
 import pytest
 
-from roomcast.delivery.gap import Gap, Missing
+from roomcast.delivery.gap import Missing, PendingGap
 from roomcast.delivery.gap_frames import GapFrames
 from roomcast.delivery.piece import Entry, Piece
 from tests.delivery.fakes import RAW, messages
 
-LEFT = Gap("test-1", ["b"], 2, "trimmed")
+LEFT = PendingGap("test-1", ["b"], 2, "trimmed")
 
 
 def lost(last: int) -> Missing:
@@ -50,10 +50,10 @@ def told(frames: list[bytes]) -> str:
     ],
 )
 def test_each_loss_is_told_before_the_first_message_after_it(
-    seqs: list[int], missing: list[int], left: Gap | None, is_last: bool, expected: str, after: int | None
+    seqs: list[int], missing: list[int], left: PendingGap | None, is_last: bool, expected: str, after: int | None
 ) -> None:
-    counted: list[Gap] = []
-    frames, gap = GapFrames(RAW, "test", (), counted.append).of(
+    counted: list[PendingGap] = []
+    frames, gap = GapFrames(RAW, "test", (), counted.append).render(
         piece(seqs, 9), [lost(last) for last in missing], left, is_last=is_last
     )
     assert told(frames) == expected
@@ -64,5 +64,5 @@ def test_each_loss_is_told_before_the_first_message_after_it(
 
 def test_messages_without_a_gap_between_them_are_the_bytes_that_all_readers_share() -> None:
     whole = piece([5, 7], 9)
-    frames, _ = GapFrames(RAW, "test", (), lambda gap: None).of(whole, [lost(9)], None, is_last=True)
+    frames, _ = GapFrames(RAW, "test", (), lambda gap: None).render(whole, [lost(9)], None, is_last=True)
     assert frames[0] is whole.frames(RAW, "test")

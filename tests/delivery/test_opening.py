@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from roomcast.delivery.engine import Engine
-from roomcast.delivery.gap import Gap, Opening
+from roomcast.delivery.gap import Opening, PendingGap
 from roomcast.delivery.hub import Hub
 from roomcast.delivery.replay import PAGE_MESSAGES
 from roomcast.delivery.stream import Stream
@@ -139,7 +139,7 @@ async def test_a_gap_that_widens_while_the_stream_opens_covers_both_losses_and_a
     log, streams = await logged("ab", 5)
     await trim(log, 7)
     connection = FakeConnection()
-    follow(streams, connection, Opening(1, Gap(None, ["a"], 3, "trimmed")), BOTH)
+    follow(streams, connection, Opening(1, PendingGap(None, ["a"], 3, "trimmed")), BOTH)
     await until(lambda: connection.told("live"))
     [gap] = connection.told("gap")
     assert (gap["after"], gap["rooms"], gap["lost_at_most"]) == (None, ["a", "b"], 3 + 1 + 2)
@@ -149,7 +149,7 @@ async def test_a_gap_that_covers_everything_is_not_told_again_for_messages_trimm
     log, streams = await logged("a", 10)
     await trim(log, 5)
     connection = FakeConnection()
-    follow(streams, connection, Opening(0, Gap("nonsense", ["a"], None, "malformed"), exact=False))
+    follow(streams, connection, Opening(0, PendingGap("nonsense", ["a"], None, "malformed"), exact=False))
     await until(lambda: connection.told("live"))
     assert [(gap["reason"], gap["lost_at_most"]) for gap in connection.told("gap")] == [("malformed", None)]
 
@@ -187,7 +187,7 @@ async def test_a_client_that_named_a_time_is_told_no_position_that_it_does_not_k
     log, streams = await logged("a", 10)
     await trim(log, 5)
     connection = FakeConnection()
-    follow(streams, connection, Opening(2, named=False))
+    follow(streams, connection, Opening(2, position_known=False))
     await until(lambda: connection.told("live"))
     assert [(gap["after"], gap["lost_at_most"]) for gap in connection.told("gap")] == [(None, 4)]
 
@@ -199,7 +199,7 @@ async def test_losses_that_the_log_named_with_the_position_are_not_told() -> Non
     log._content.retention = Retention(3)
     await store(log, "z")
     connection = FakeConnection()
-    follow(streams, connection, Opening(0, before=found))
+    follow(streams, connection, Opening(0, start_page=found))
     await until(lambda: connection.told("live"))
     assert [gap["lost_at_most"] for gap in connection.told("gap")] == [3]
 

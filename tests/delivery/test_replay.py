@@ -102,7 +102,7 @@ async def test_only_so_many_read_at_once_and_nothing_is_read_for_ended_streams(
     for _ in range(3):
         await asyncio.sleep(0)
     assert len(log.asked) == READS_AT_ONCE
-    begun[-2].lost("client")
+    begun[-2].connection_lost("client")
     log.answers.set()
     await until(lambda: not streams.behind)
     assert [after for _, after, _, _ in log.asked] == [0, 1, 2, 3, READS_AT_ONCE + 1]
@@ -113,11 +113,11 @@ async def test_a_page_is_read_as_long_as_one_stream_waits_for_it(log: CountingLo
     for position in range(READS_AT_ONCE):
         follow(streams, FakeConnection(), position)
     gone, stays = FakeConnection(), FakeConnection()
-    follow(streams, gone, READS_AT_ONCE).lost("client")
+    follow(streams, gone, READS_AT_ONCE).connection_lost("client")
     left = follow(streams, gone, READS_AT_ONCE)
     follow(streams, stays, READS_AT_ONCE)
     await until(lambda: len(log.asked) == READS_AT_ONCE)
-    left.lost("client")
+    left.connection_lost("client")
     log.answers.set()
     await until(lambda: stays.told("live"))
 

@@ -55,7 +55,7 @@ async def resume(engine: Engine, selection: Selection, id: str) -> list[Block]:
     connection = FakeConnection()
     stream = follow(engine.streams, connection, await locate(engine, selection, After(id)), selection)
     await until(lambda: connection.told("live"))
-    stream.lost("client")
+    stream.connection_lost("client")
     return [_block(text) for text in connection.heard.decode().split("\n\n")[:-1]]
 
 

@@ -164,7 +164,7 @@ async def test_one_failure_does_not_end_the_heartbeats(
 
 async def test_the_end_waits_for_every_client_that_has_yet_to_take_its_last_bytes() -> None:
     streams = Streams(MemoryLog(Retention()), Hub("test", 0, 0))
-    follow(streams, FakeConnection()).lost("client")  # long before
+    follow(streams, FakeConnection()).connection_lost("client")  # long before
     begun = [follow(streams, FakeConnection()) for _ in range(2)]
     for stream in begun:
         stream.end("drain", 2_000)
@@ -172,7 +172,7 @@ async def test_the_end_waits_for_every_client_that_has_yet_to_take_its_last_byte
     for stream in begun:
         await asyncio.sleep(0)
         assert not flushing.done()
-        stream.lost("client")
+        stream.connection_lost("client")
     async with asyncio.timeout(PATIENCE / 2):
         await flushing
     assert streams.endings == {"client": 1, "drain": 2}
@@ -180,7 +180,7 @@ async def test_the_end_waits_for_every_client_that_has_yet_to_take_its_last_byte
 
 async def test_the_end_does_not_wait_for_clients_that_have_left() -> None:
     streams = Streams(MemoryLog(Retention()), Hub("test", 0, 0))
-    follow(streams, FakeConnection()).lost("client")
+    follow(streams, FakeConnection()).connection_lost("client")
     async with asyncio.timeout(PATIENCE / 2):
         await streams.flushed(PATIENCE)
     assert (streams.opened, streams.endings) == (1, {"client": 1})

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from roomcast.delivery.gap import Gap, Opening
+from roomcast.delivery.gap import Opening, PendingGap
 from roomcast.delivery.hub import Hub
 from roomcast.delivery.stream import Stream
 from roomcast.delivery.streams import Streams
@@ -46,14 +46,14 @@ async def test_only_a_stream_that_is_behind_has_a_lag(streams: Streams) -> None:
 
 
 async def test_a_stream_counts_in_its_seat_and_one_too_many_is_sent_away(streams: Streams) -> None:
-    seat = streams.seats.of("shop", 1, "key")
-    begun = [Stream(streams, FakeConnection(), ROOM, RAW, Opening(0), Someone(), seat) for _ in range(2)]
+    limit = streams.limits.of("shop", 1, "key")
+    begun = [Stream(streams, FakeConnection(), ROOM, RAW, Opening(0), Someone(), limit) for _ in range(2)]
     for stream in begun:
         stream.attach(b"")
     assert [stream.ended for stream in begun] == [False, True]
-    assert (seat.taken, streams.limited, streams.endings) == (1, {"key": 1}, {"limit": 1})
+    assert (limit.streams, streams.limited, streams.endings) == (1, {"key": 1}, {"limit": 1})
     begun[0].end("client")
-    assert seat.taken == 0
+    assert limit.streams == 0
 
 
 async def test_a_stream_whose_right_was_revoked_while_it_opened_may_not_begin(streams: Streams) -> None:
@@ -98,7 +98,7 @@ async def test_a_right_that_ends_is_told_with_the_position_to_resume_from(
 async def test_a_gap_that_was_not_told_yet_is_told_before_a_right_ends(streams: Streams) -> None:
     connection = FakeConnection()
     connection.writable = False
-    follow(streams, connection, Opening(2, Gap("x-1", ["a"], None, "epoch"))).withdraw("revoked")
+    follow(streams, connection, Opening(2, PendingGap("x-1", ["a"], None, "epoch"))).withdraw("revoked")
     assert connection.told("gap")[0]["reason"] == "epoch"
     assert connection.ids("gap") == connection.ids("roomcast.end") == ["test-2"]
     assert connection.heard.index(b"event: gap") < connection.heard.index(b"event: roomcast.end")

@@ -31,7 +31,7 @@ class ScriptedLog(MemoryLog):
         """The positions at which the consumers began that are not closed."""
         self.most_open = 0
 
-    def consumer(self, name: str, after: int, *, holds: bool = True) -> Any:
+    def consumer(self, name: str, after: int) -> Any:
         self.asked.append(after)
         self.open.append(after)
         self.most_open = max(self.most_open, len(self.open))

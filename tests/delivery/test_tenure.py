@@ -101,7 +101,7 @@ def test_a_ticket_is_refused_after_too_many_replacements_in_a_minute(
     tenures: Tenures, replacements: int, seconds: float, refused: bool
 ) -> None:
     for n in range(replacements):
-        tenures.count("a", n * seconds / (replacements - 1))
+        tenures.count_replacement("a", n * seconds / (replacements - 1))
     assert tenures.refuses("a") == refused
     assert ("a" in tenures._replaced) != refused
     assert not tenures.refuses("b")
@@ -112,9 +112,9 @@ def test_the_tickets_that_are_watched_are_those_replaced_last(
 ) -> None:
     monkeypatch.setattr(tenure, "_WATCHED", 2)
     for nonce in "abac":
-        tenures.count(nonce, 0)
+        tenures.count_replacement(nonce, 0)
     assert list(tenures._replaced) == ["a", "c"]
     for nonce in "xyz":
         for _ in range(REPLACEMENTS + 1):
-            tenures.count(nonce, 0)
+            tenures.count_replacement(nonce, 0)
     assert [tenures.refuses(nonce) for nonce in "xyz"] == [False, True, True]

@@ -91,9 +91,9 @@ def test_the_newest_are_not_known_after_a_cut_in_the_middle_of_the_window() -> N
 def test_a_room_is_held_as_long_as_it_has_messages_here() -> None:
     hub = fed("ab")
     hub.join(Selection.of("c"), RAW, sink := RecordingSink(), sink, 0.0)
-    assert [hub.holds(room) for room in "abcd"] == [True, True, False, False]
+    assert [hub.has_messages_of(room) for room in "abcd"] == [True, True, False, False]
     hub.feed([], 1, 0.0)
-    assert [hub.holds(room) for room in "ab"] == [False, True]
+    assert [hub.has_messages_of(room) for room in "ab"] == [False, True]
 
 
 def test_a_room_that_is_known_only_for_a_loss_is_forgotten_with_its_next_message() -> None:

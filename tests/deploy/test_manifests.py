@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from roomcast.http.site import ROUTES
+from roomcast.http.all_routes import ROUTES
 from roomcast.model.settings import OPTIONS
 from roomcast.version import __version__
 from tests.deploy.engine import steps

@@ -1,4 +1,4 @@
-"""The figures of the comparison equal the run's data, to the last digit."""
+"""The figures of the comparison equal the data of the run, to the last digit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tutorial and the how-to pages: tests type what a reader is told to type; and the site is built."""
+"""The commands of the tutorial and of the how-to pages work as written, and the site can be built."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ELSEWHERE = {
     "docs/howto/react-vue.md": "tests/browser/test_package.py",
     "docs/tutorial/dashboard.md": "tests/browser/test_tutorial.py",
 }
-"""Pages that tests of their own run."""
+"""Pages with a test of their own."""
 PAGES = [
     *sorted((DOCS / "tutorial").glob("*.md")),
     *sorted((DOCS / "howto").glob("*.md")),

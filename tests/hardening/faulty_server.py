@@ -1,5 +1,7 @@
-"""A small, slow server that keeps roomcast's contract, which an attack must find no fault with; and faulty ones
-that each break it in one way, which it must find."""
+"""A small, slow server that keeps roomcast's contract, and faulty ones that each break it in one way.
+
+An attack must find no fault with the first, and the fault of each of the others.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +15,18 @@ from urllib.parse import parse_qs, urlsplit
 
 Message = dict[str, Any]
 _CHANGE = 60
-"""After so many messages most of them begin to lie."""
+"""Most faulty servers behave well until they have stored this many messages."""
 
 
 class _ByPrefix(list[str]):
-    """All rooms whose names begin with one of these."""
+    """All rooms whose names begin with one of the prefixes."""
 
     def __contains__(self, room: object) -> bool:
         return str(room).startswith(tuple(self))
 
 
 class Honest:
-    """In memory, and as the contract says."""
+    """A server in memory that keeps the contract."""
 
     retained = 40
 
@@ -40,7 +42,7 @@ class Honest:
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[str]:
-        """Its URL, as long as it runs."""
+        """Runs the server, and gives its URL."""
         tasks: set[asyncio.Task[None]] = set()
 
         async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -63,14 +65,14 @@ class Honest:
             await asyncio.sleep(0)  # so that the transports are closed
 
     def often(self) -> bool:
-        """True now and then: what one client is told may be lost with its connection."""
+        """True now and then. A fault shown to one client only may go unnoticed if its connection is cut."""
         self.told += self.newest >= _CHANGE
         return self.told % 5 == 1
 
     # The parts that the faulty servers change
 
     def number(self, count: int) -> list[int]:
-        """The ids of the next so many messages."""
+        """The seqs of the next `count` messages."""
         return list(range(self.newest + 1, self.newest + count + 1))
 
     def store(self, message: Message, seq: int) -> Message:
@@ -85,20 +87,20 @@ class Honest:
         return message
 
     def status(self, messages: Sequence[Message]) -> int:
-        """Of the answer to a publish that is stored."""
+        """The status of the answer to a publish that was stored."""
         return 201
 
     def lookup(self, key: str) -> list[Message] | None:
-        """The messages that a key stored, as long as they are retained."""
+        """The retained messages that were stored under a key."""
         kept = self.keys.get(key)
         return kept if kept and self.seq(kept[0]) > self.trimmed else None
 
     def given(self, messages: list[Message]) -> list[Message]:
-        """The part that a stream sends of its messages."""
+        """Those of `messages` that a stream sends."""
         return messages
 
     def page(self, messages: list[Message], backwards: bool) -> list[Message]:
-        """The part that a page has of its messages."""
+        """Those of `messages` that a page contains."""
         return messages
 
     def lost(self, rooms: Sequence[str], after: int) -> list[Message]:
@@ -221,7 +223,8 @@ def _send(writer: asyncio.StreamWriter, name: str, id: str, data: Any) -> None:
 
 
 class SendsAwayLikeAProxy(Honest):
-    """As nginx does by docs/nginx.md while the server is away: a whole answer, on a connection that stays."""
+    """It answers as nginx does with docs/nginx.md while roomcast is away: a whole answer, and the connection
+    stays open."""
 
     async def _follow(self, writer: asyncio.StreamWriter, query: dict[str, list[str]], last_id: str) -> None:
         if self.often():
@@ -231,7 +234,7 @@ class SendsAwayLikeAProxy(Honest):
 
 
 class HasRoomForFew(Honest):
-    """All others are asked to come back, for as long as it runs."""
+    """It accepts a few followers, and asks all others to come back later."""
 
     followers = 0
 
@@ -275,7 +278,7 @@ class Doubles(Honest):
 
 
 class DoublesAtTheSeam(Honest):
-    """A resume begins with what was heard last."""
+    """A resumed stream begins with the last message that the client has already."""
 
     resuming = False
 
@@ -336,7 +339,7 @@ class TellsAGapThatEndsElsewhere(Honest):
 
 
 class TellsAGapForWhatIsThere(Honest):
-    """Its streams have the newest ten messages, its history all."""
+    """Its streams begin with the newest ten messages and a gap, although its history has all messages."""
 
     retained = 10_000
     paging = False
@@ -388,7 +391,7 @@ class GoesBackInTime(Honest):
 
 
 class Stalls(Honest):
-    """Streams stay open, and say nothing more."""
+    """Its streams stay open, but send nothing more."""
 
     retained = 10_000
 

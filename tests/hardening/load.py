@@ -1,5 +1,4 @@
-"""Load from publishers and followers outside the server, for as long as a test does something to it; and the
-verdict at the end."""
+"""Publishers and followers that load a server while a test does something to it, and the verdict at the end."""
 
 from __future__ import annotations
 
@@ -15,11 +14,14 @@ from tests.running import PATIENCE, Running
 
 
 class Load(Attack):
-    """Use it in `async with`: inside it, messages are published and followed; at its end the promises are checked.
-    Its followers never cut their connections themselves: only the test or the server ends them."""
+    """Publishes and follows within an `async with`, and checks all promises at its end.
+
+    The followers never cut their connections themselves: only the test or the server ends them.
+    """
 
     def __init__(self, server: Running, keyed: float = 0.7, pause: float = 0.02, seed: int = 1) -> None:
-        """`keyed` is the share of posts with an idempotency key, `pause` the seconds between a publisher's two."""
+        """`keyed` is the share of posts with an idempotency key, `pause` the mean seconds between two posts of
+        a publisher."""
         plan = Plan(followers=20, rooms=4, pause=pause, life=0.5, deletes=False, seed=seed)
         super().__init__(Target("127.0.0.1", server.port, tls=False, prefix=""), plan)
         self.random = Random(seed)
@@ -52,7 +54,8 @@ class Load(Attack):
             assert not self.record.violations, "\n".join([f"seed {self.plan.seed}:", *self.record.violations])
 
     async def until(self, state: Callable[[], object], what: str) -> None:
-        """Waits for a state, while the attack goes on."""
+        """Waits until `state()` is true while the load goes on. Raises what ended a publisher or follower
+        early."""
         end = asyncio.get_running_loop().time() + PATIENCE
         while not state():
             for task in (*self._tasks, *self._publishing):

@@ -1,4 +1,4 @@
-"""Programs that put a library of theirs before the C library: which variables of the environment do that."""
+"""Finds out which environment variables a program such as faketime sets to preload its library."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.running import PATIENCE
 
 
 def environment(program: str, *options: str) -> dict[str, str]:
-    """The variables that `program`, such as faketime, sets for its child."""
+    """The environment variables that `program`, such as faketime, sets for its child."""
     command = [require(program), *options, "env"]
     plain = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     printed = subprocess.run(

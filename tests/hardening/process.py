@@ -1,4 +1,4 @@
-"""The kernel's figures for a process and for all connections' memory."""
+"""The kernel's figures for a process, and for the memory of all connections."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def resident_bytes(pid: int) -> int:
-    """The process's memory."""
+    """The resident memory of a process, in bytes."""
     return _status(pid, "VmRSS") * 1024
 
 
@@ -23,13 +23,13 @@ def open_files(pid: int) -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    """In user mode and in the kernel, threads included."""
+    """CPU seconds of a process in user mode and in the kernel, with all its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def tcp_bytes() -> int:
-    """The kernel's memory for all of this machine's connections."""
+    """Bytes that the kernel uses for all TCP connections of this machine."""
     found = re.search(r"^TCP:.* mem (\d+)$", Path("/proc/net/sockstat").read_text(), re.MULTILINE)
     assert found
     return int(found[1]) * os.sysconf("SC_PAGE_SIZE")

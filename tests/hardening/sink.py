@@ -1,4 +1,4 @@
-"""The benchmark's load, for crowds that Python is too slow to be."""
+"""Runs the benchmark's load generator, for more followers than a Python program can be."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ _SOURCE = Path(__file__).parents[2] / "benchmarks/sink.c"
 
 
 def build_sink(folder: Path) -> Path:
-    """The compiled program, in a folder of the test's own: tests run side by side."""
+    """Compiles the program into `folder`, which belongs to one test, since tests run in parallel. Returns its
+    path."""
     program = folder / "sink"
     subprocess.run([require("gcc"), "-O2", "-o", str(program), str(_SOURCE)], check=True, timeout=60)
     return program
 
 
 def run_sink(program: Path, port: int, **options: float) -> dict[str, float]:
-    """Its figures, after each of its followers had every message exactly once."""
+    """Runs the program to its end, checks that each follower got every message once, and returns its figures."""
     flags = [f"--{name}={value}" for name, value in options.items()]
     done = subprocess.run(
         [program, f"--port={port}", *flags], capture_output=True, text=True, timeout=90, check=False

@@ -1,7 +1,7 @@
-"""`make soak`: 2,000 followers that come and go for 20 minutes, and whether the server is afterwards as it was.
+"""`make soak`: 2,000 followers come and go for 20 minutes; afterwards the server must be as it was.
 
-The attack goes in rounds of a minute, so that its own memory stays small. In each round the server is looked at
-while it is under attack; behind it, when all have left. What grows from round to round is a leak.
+The attack runs in rounds of a minute, so that its own memory stays small. Each round measures the server during
+the attack, and again when all followers have left. A figure that grows from round to round is a leak.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from tests.running import Running, start_roomcast, wait_for
 
 _PLAN = {"publishers": 4, "rooms": 40, "pause": 0.2, "life": 20.0}
 _RETAINED = 1_000
-"""Messages: less than half a minute's, so that it trims, and some who come back hear of a gap."""
+"""Fewer messages than half a minute brings, so that the log trims and some followers that come back get a gap."""
 _LOOK_SECONDS = 5.0
 _MEMORY_GROWTH, _MEMORY_SLACK = 1.1, 5_000_000
-"""How much more memory the last round may take than the middle one."""
+"""The last round may take this factor, and this many bytes, more memory than the middle one."""
 
 
 @dataclass
 class Round:
-    """The figures of one round."""
+    """The figures of one round: samples during the attack, and `…_after` when all followers have left."""
 
     memory: list[int] = field(default_factory=list)
     files: list[int] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Round:
 
 
 def soak(server: Running, followers: int, minutes: float) -> tuple[Sequence[Round], list[str]]:
-    """The rounds, and what is wrong."""
+    """Attacks `server` for `minutes`. Returns the figures of each round, and what is wrong."""
     rounds: list[Round] = []
     wrong: list[str] = []
     print(_HEADINGS)
@@ -82,7 +82,7 @@ def _attack(server: Running, plan: Plan, seen: Round) -> Attack:
     found = Attack(Target.parse(server.url), plan)
     asyncio.run(_watch(found, seen, server))
     seen.cpu = cpu_seconds(pid) - before
-    wait_for(lambda: server.metric("roomcast_followers") == 0, "all to have left")
+    wait_for(lambda: server.metric("roomcast_followers") == 0, "all followers to leave")
     seen.look_after(server)
     return found
 
@@ -95,8 +95,8 @@ async def _watch(under_way: Attack, seen: Round, server: Running) -> None:
 
 
 def _growth(rounds: Sequence[Round]) -> list[str]:
-    """The first half warms up: memory stays at what the largest burst took, and bursts are rare. What leaks goes
-    on growing."""
+    """Compares the last round with the middle one. The first half is for warming up: memory stays at the level of
+    the largest burst, and large bursts are rare. A leak goes on growing."""
     early, late = rounds[len(rounds) // 2], rounds[-1]
     grown = [
         f"{what} grew from {then:,.0f} to {now:,.0f}"

@@ -30,25 +30,26 @@ from tests.running import Running, start_roomcast, wait_for
 MEGABYTE = 1_000_000
 LIMIT = 256 * 1024 * 1024
 FOLLOWERS, ROOMS, RATE = 5_000, 500, 10
-"""Ten messages a second, each to ten followers: so are rooms that are quiet."""
+"""Ten messages a second, each to the ten followers of one room: quiet rooms."""
 PUBLISH_SECONDS = 0.1
 BACK = 10 * MEGABYTE
 _WARM_SECONDS, _BACK_SECONDS = 3.0, 25.0
-"""How long the first round takes, and how long the memory may take to be back. What is freed is given back every
-ten seconds."""
+"""The length of the first round, and the time within which the memory must be back: the server returns freed
+memory every ten seconds."""
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass
 class Found:
-    """The result."""
+    """The result of a run."""
 
     rude: RudeAttack
     sink: dict[str, float]
     held: bool
-    """Whether the kernel limited its memory."""
+    """Whether the kernel limited the server's memory."""
     before: int
-    """Bytes with all followers, before the attacks."""
+    """The server's memory in bytes with all followers, before the attacks; `most` and `after`: during and after
+    them."""
     most: int = 0
     after: int = 0
     status: int | None = None
@@ -75,12 +76,12 @@ class Found:
 
 
 def stress(folder: Path, seconds: float) -> Found:
-    """Attacks a server for so many seconds."""
+    """Starts a server with 5,000 followers, and attacks it for `seconds`."""
     with _started(folder) as (server, held):
         pid = server.process.pid
         options = {"followers": FOLLOWERS, "rooms": ROOMS, "rate": RATE, "seconds": seconds + 60, "settle": 1}
         flags = [f"--{name}={value}" for name, value in options.items()]
-        # Published from one connection, and so one at a time: a second would be no quiet room's.
+        # One connection publishes one message at a time: quiet rooms.
         sink = subprocess.Popen(
             [build_sink(folder), f"--port={server.port}", "--publishers=1", "--timeout=60", *flags],
             stdout=subprocess.PIPE,
@@ -90,7 +91,8 @@ def stress(folder: Path, seconds: float) -> Found:
             wait_for(lambda: server.metric("roomcast_followers") == FOLLOWERS, "all followers", 60)
             wait_for(lambda: server.metric("roomcast_messages_published_total") > 0, "their first message")
             asyncio.run(RudeAttack(Target.parse(server.url), _WARM_SECONDS, allowed=True).run())
-            # No state to wait for: how much stays of this round is not known, and is where the next begins.
+            # There is no state to wait for: the memory that this round leaves is unknown, and the next one starts
+            # from it.
             time.sleep(_BACK_SECONDS / 2)
             rude = RudeAttack(Target.parse(server.url), seconds, allowed=True)
             found = Found(rude, {}, held, before=resident_bytes(pid))
@@ -110,7 +112,7 @@ def stress(folder: Path, seconds: float) -> Found:
 
 @contextmanager
 def _started(folder: Path) -> Iterator[tuple[Running, bool]]:
-    """A server, and whether it is in a cgroup of 256 MB."""
+    """Runs a server. Gives it, and whether it is in a cgroup of 256 MB."""
     server = start_roomcast(folder, "--no-access-log", "--max-bytes=5MB", files=10_000)
     group = _group(server.process.pid)
     try:
@@ -128,7 +130,7 @@ def _is_removed(group: Path) -> bool:
 
 
 def _group(pid: int) -> Path | None:
-    """A new cgroup of either version, with the process in it; None where that may not be made."""
+    """Puts the process into a new cgroup (version 1 or 2); None if that is not allowed."""
     name = f"roomcast-stress-{pid}"
     for root, limit in ((_CGROUPS / "memory", "memory.limit_in_bytes"), (_CGROUPS, "memory.max")):
         if not (root / "cgroup.procs").exists():
@@ -148,7 +150,7 @@ def _group(pid: int) -> Path | None:
 
 @contextmanager
 def _watched(pid: int, found: Found) -> Iterator[None]:
-    """Meanwhile its largest memory is noted."""
+    """Notes the server's largest memory meanwhile."""
     over = threading.Event()
 
     def watch() -> None:
@@ -177,7 +179,7 @@ def main() -> int:
     by = "held to 268 MB by the kernel" if found.held else "not held by the kernel"
     memory = [f"{size / 1e6:.0f} MB" for size in (found.before, found.most, found.after)]
     print("memory: {} before, {} at most, {} after; {}".format(*memory, by))
-    print("\n".join(found.wrong or ["It stood all of it."]))
+    print("\n".join(found.wrong or ["The server withstood all attacks."]))
     return 1 if found.wrong else 0
 
 

@@ -1,4 +1,4 @@
-"""How many tasks a server has: it is asked by a signal, and says so in its output."""
+"""Counts the asyncio tasks of a server: a signal makes it write the count to its output."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ signal.signal(signal.SIGUSR1, lambda *_: print("tasks:", len(asyncio.all_tasks()
 from roomcast.cli.main import main
 main()
 """
-"""The program that does; what comes before it changes the server."""
+"""The program of such a server. A test may put code before it that changes the server."""
 
 
 def tasks_of(server: Running) -> int:
-    """One that was started with `program=("-c", TELLING)`."""
+    """The number of tasks of a server that was started with `program=("-c", TELLING)`."""
 
     def told() -> list[str]:
         return re.findall(r"^tasks: (\d+)\n", server.said(), re.MULTILINE)

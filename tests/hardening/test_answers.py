@@ -1,4 +1,4 @@
-"""Answers share one memory: pages that nobody reads neither fill it nor hold up those who are served."""
+"""Answers share one memory: pages that nobody reads neither fill it nor delay other clients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MEGABYTES = 1024 * 1024
 
 
 def filled(serve: Serve) -> Running:
-    """A server with a page of 4 MB, whose answers may hold 16 MiB."""
+    """A server with a page of 4 MB, whose answers may hold 16 MiB together."""
     server = serve("--answer-memory=16MiB", "--no-access-log")
     for _ in range(20):
         batch = [{"room": "large", "text": "x" * 4_000}] * 50
@@ -43,7 +43,7 @@ def test_pages_that_nobody_reads_hold_a_bounded_memory_and_hold_up_nobody(serve:
     assert ask_page(server) == 1000
 
 
-def test_who_is_refused_for_it_is_told_when_to_come_back(serve: Serve, tmp_path: Path) -> None:
+def test_a_client_that_finds_no_memory_is_told_when_to_come_back(serve: Serve, tmp_path: Path) -> None:
     server = filled(serve)
     with ExitStack() as stack:
         for _ in range(30):
@@ -70,6 +70,6 @@ def test_pages_whose_clients_hang_up_at_once_leave_nothing(serve: Serve) -> None
 
 
 def ask_page(server: Running) -> int:
-    """How many messages the whole page has; 0 where it was refused."""
+    """The number of messages on the whole page; 0 if the server refused it."""
     answer = server.get("/messages?room=large&limit=1000", headers={"Accept": "application/json"})
     return len(json.loads(answer.content)["messages"]) if answer.status_code == 200 else 0

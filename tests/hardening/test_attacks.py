@@ -1,12 +1,13 @@
-"""Issue 15, point by point: what a stranger did to the server, done again. Each test has the issue's own input and
-is measured in CPU, memory and the longest turn of the server's loop. What else is of the same kind stands in:
+"""The attacks of issue 15, point by point. Each test repeats the issue's own input, and measures CPU, memory and
+the longest turn of the server's loop. A docstring with figures says what the attack did then. More tests of each
+kind:
 
 1. answers without a bound: test_answers, test_budget
 2. work that grows with everything there is: test_turns, test_connection_turns
 3. refusing costs more than the request: test_turns, tests/model/test_draft
 4. silent connections: test_connections
 5. held memory: test_connections
-6. everything of everybody can be washed away: test_publish_rate
+6. one client can trim all messages of the others: test_publish_rate
 7. reading large messages: tests/log
 8. a clock that was wrong once: test_clock
 9. the page: tests/browser/test_rooms, tests/browser/test_list
@@ -56,7 +57,7 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
 
 @pytest.fixture
 def limited(tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    """Starts a server with so many files."""
+    """Starts a server that may have `files` files open."""
     with contextlib.ExitStack() as stack:
 
         def start(files: int, *options: str) -> Running:
@@ -68,20 +69,20 @@ def limited(tmp_path: Path) -> Iterator[Callable[..., Running]]:
 
 
 def fill_page(server: Running) -> None:
-    """A page of 4.9 MB, a thousand messages."""
+    """Publishes a thousand messages, which make a page of 4.9 MB."""
     for _ in range(20):
         assert server.post([{"room": "large", "text": "x" * 4_800}] * 50).status_code == 201
 
 
 def cpu_of(server: Running, act: Callable[[], object]) -> float:
-    """Seconds of the server's CPU, measured in hundredths."""
+    """The server's CPU seconds while `act` runs, to a hundredth."""
     before = cpu_seconds(server.process.pid)
     act()
     return cpu_seconds(server.process.pid) - before
 
 
 def test_point_1_400_pages_of_5_mb_that_are_hung_up_on_at_once(watched: Watched) -> None:
-    """From 47 to 2,417 MB; /readyz was 503, since it queued behind them."""
+    """Memory grew from 47 to 2,417 MB, and /readyz was 503, since it queued behind the pages."""
     server = watched.server
     fill_page(server)
     before = resident_bytes(server.process.pid)
@@ -97,12 +98,12 @@ def test_point_1_400_pages_of_5_mb_that_are_hung_up_on_at_once(watched: Watched)
 
     watched.turns()
     assert cpu_of(server, hang_up) < 8
-    assert watched.turns()[0][0] <= 2 * TURN  # another's page is among the turns, on a cold cache
+    assert watched.turns()[0][0] <= 2 * TURN  # the longest turn may be one of another page, on a cold cache
     wait_for(lambda: server.metric("roomcast_answer_bytes") < 5000, "all of it to be given back")
 
 
 def test_point_2_20_lists_of_10000_rooms_a_second_beside_a_publisher(watched: Watched) -> None:
-    """33 to 80 ms of the loop each. A second's worth of them is asked for as fast as it goes."""
+    """Each list took 33 to 80 ms of the loop. The test requests those of one second as fast as it can."""
     server = watched.server
     fill(server)
 
@@ -118,7 +119,8 @@ def test_point_2_20_lists_of_10000_rooms_a_second_beside_a_publisher(watched: Wa
 
 
 def test_point_3_bodies_of_64_kib_that_are_nested(watched: Watched) -> None:
-    """30 to 40 ms each. A mebibyte may take 10 ms; a request itself takes one, with its connection."""
+    """Each body took 30 to 40 ms. A mebibyte may take 10 ms; a request and its connection take 1 ms by
+    themselves."""
     server = watched.server
     nested = b'{"room":"a","data":[' + b",".join([b"[" * 500 + b"]" * 500] * 64) + b"]}"
 
@@ -131,7 +133,7 @@ def test_point_3_bodies_of_64_kib_that_are_nested(watched: Watched) -> None:
 
 
 def test_point_4_1024_silent_connections_and_126_newcomers(limited: Callable[..., Running]) -> None:
-    """120 of the 126 were reset."""
+    """120 of the 126 newcomers were reset."""
     server = limited(1024)
     before = resident_bytes(server.process.pid)
     cpu = cpu_seconds(server.process.pid)
@@ -143,7 +145,7 @@ def test_point_4_1024_silent_connections_and_126_newcomers(limited: Callable[...
 
 
 def test_point_5_400_bodies_of_a_mebibyte_without_their_last_byte(limited: Callable[..., Running]) -> None:
-    """433 MB, for 60 s."""
+    """They held 433 MB for 60 s."""
     server = limited(4096)
     before = resident_bytes(server.process.pid)
     with crowd(server.port, post(b" " * (MEGABYTE - 1))[:-1], 400):
@@ -154,7 +156,7 @@ def test_point_5_400_bodies_of_a_mebibyte_without_their_last_byte(limited: Calla
 
 
 def test_point_6_six_requests_of_1_mb_that_would_trim_everything(serve: Serve) -> None:
-    """And with it the idempotency keys, so that an order that was sent again was stored twice."""
+    """The trimming also took the idempotency keys, so that a repeated order was stored twice."""
     server = serve("--publish-rate=20/s", "--publish-burst=20", "--open", "--no-access-log")
     order = post(b'{"room":"orders","text":"two"}', "Idempotency-Key: 1", "X-Forwarded-For: 192.0.2.1")
     assert ask(server.port, order).status == 201
@@ -166,7 +168,7 @@ def test_point_6_six_requests_of_1_mb_that_would_trim_everything(serve: Serve) -
 
 
 def test_point_7_messages_of_60_kb_are_read_in_time_that_grows_with_their_bytes(serve: Serve) -> None:
-    """Five of them cost 2 ms where 8 were asked for, and 63 ms where 1,000 were."""
+    """Reading five of them took 2 ms with `limit=8`, and 63 ms with `limit=1000`."""
     server = serve("--no-access-log", "--max-bytes=50000000")
     count = 600
     for _ in range(count // 15):
@@ -182,7 +184,7 @@ def test_point_7_messages_of_60_kb_are_read_in_time_that_grows_with_their_bytes(
 
 
 def test_point_8_a_clock_that_was_wrong_once(serve: Serve, tmp_path: Path) -> None:
-    """Every message said 2099 for ever, also under a new epoch."""
+    """Every later message had a time in 2099, also under a new epoch."""
     clock = Clock(serve, tmp_path)
     clock.set(73 * YEAR)
     assert str(clock.server.publish("wrong")["timestamp"]) > "2099"
@@ -202,7 +204,7 @@ def test_point_8_a_clock_that_was_wrong_once(serve: Serve, tmp_path: Path) -> No
 def test_point_9_600_connections_that_follow_64_new_rooms_each_leave_nothing(
     limited: Callable[..., Running],
 ) -> None:
-    """38,401 rows stayed on every open page. What the server says of rooms is one page, and forgets them."""
+    """38,401 rows stayed on every open page. Now the server lists one page of rooms, and forgets empty ones."""
     server = limited(2048)
     server.publish("x", "quiet")
     before = resident_bytes(server.process.pid)
@@ -220,7 +222,7 @@ def test_point_9_600_connections_that_follow_64_new_rooms_each_leave_nothing(
 
 @pytest.mark.parametrize("call", ["publish", "history"])
 def test_point_10_a_client_against_an_endless_answer(call: str) -> None:
-    """666 to 864 MB in 6 s."""
+    """The client took 666 to 864 MB in 6 s."""
     taken: list[int] = []
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(PATIENCE)
@@ -236,7 +238,7 @@ def test_point_10_a_client_against_an_endless_answer(call: str) -> None:
 
 
 def _send_without_end(listening: socket.socket, taken: list[int]) -> None:
-    """Of 600 MiB, how much was taken."""
+    """Sends up to 600 MiB, and appends to `taken` how many bytes the client took."""
     connection, _ = listening.accept()
     sent = 0
     with connection, contextlib.suppress(OSError):
@@ -251,7 +253,8 @@ def _send_without_end(listening: socket.socket, taken: list[int]) -> None:
 
 @pytest.mark.parametrize("suffix", ["", "-wal"], ids=["database", "write-ahead log"])
 def test_point_11_the_database_is_emptied_in_place(serve: Serve, tmp_path: Path, suffix: str) -> None:
-    """201 went on, and all was gone after a kill, without a word. The look costs a publish next to nothing."""
+    """Publishes were still answered 201, and after a kill all messages were gone without a word. The check that
+    finds it costs a publish next to nothing."""
     server = serve("--no-access-log")
     ask(server.port, post(SMALL))
     with Raw(server.port) as publisher, Observer(server.port, "/messages?room=quiet") as follower:

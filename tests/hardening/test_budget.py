@@ -1,5 +1,5 @@
-"""All answers share one memory, whatever they are and wherever they wait: measured in what is held, and in the
-server's memory."""
+"""All answers share one memory, wherever they wait. The tests measure the server's own count and its real
+memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FOLLOW = request("GET", "/messages?room=large", "Accept: text/event-stream")
 
 
 class Unread(Raw):
-    """A client whose socket takes little, and that reads no more than it is told to."""
+    """A client with a small receive buffer that reads only when the test says so."""
 
     def __init__(self, port: int, data: bytes = b"") -> None:
         self.socket = socket.socket()
@@ -34,7 +34,7 @@ class Unread(Raw):
 
 
 def filled(serve: Serve, *options: str, messages: int = 1000) -> Running:
-    """A server whose room has 4 MB."""
+    """A server whose room `large` has 4 MB."""
     server = serve("--no-access-log", *options)
     for _ in range(messages // 50):
         assert server.post([{"room": "large", "text": "x" * 4_000}] * 50).status_code == 201
@@ -42,7 +42,7 @@ def filled(serve: Serve, *options: str, messages: int = 1000) -> Running:
 
 
 def batch(size: int) -> bytes:
-    """So many kilobytes."""
+    """The body of a batch of `size` messages of about 1 KB each."""
     return b"[" + b",".join([b'{"room":"a","text":"%b"}' % (b"x" * 900)] * size) + b"]"
 
 
@@ -67,7 +67,7 @@ def test_answers_to_a_pipeline_that_are_not_taken_are_counted_and_bounded(serve:
     with ExitStack() as stack:
         for _ in range(100):
             stack.enter_context(Unread(server.port, ANSWERS[name] * 2000))
-        wait_for(lambda: held(server) > (0.5 * MEGABYTES if name in LARGE else 0), "what waits")
+        wait_for(lambda: held(server) > (0.5 * MEGABYTES if name in LARGE else 0), "answers that wait")
         assert held(server) <= MEGABYTES
         assert resident_bytes(server.process.pid) - before < 40 * MEGABYTES
         assert server.get("/healthz").status_code == 200
@@ -124,7 +124,7 @@ def test_a_follow_at_the_budget_is_told_when_to_come_back_and_pages_cannot_bring
         assert server.metric('roomcast_streams_ended_total{reason="overload"}') >= 1
 
 
-def test_what_followers_that_take_nothing_hold_is_bounded_over_all_of_them(serve: Serve) -> None:
+def test_the_memory_of_all_followers_that_take_nothing_is_bounded(serve: Serve) -> None:
     server = filled(serve, "--answer-memory=4MiB", "--slow-after=1h")
     ids = [m["id"] for m in ask_page(server)]
     before = resident_bytes(server.process.pid)

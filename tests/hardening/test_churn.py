@@ -1,4 +1,5 @@
-"""Followers that come, go and resume while the log trims fast: each gap is told, and none that is none."""
+"""Followers that come, go and resume while the log trims fast: each loss is reported as a gap, and nothing else
+is."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ from tests.running import wait_for
 async def test_500_that_come_and_go_while_the_log_trims_hear_exact_gaps(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In busy rooms, where most of them lose something, and in a quiet one, where a server that looked at the
-    whole log's trimming would tell of gaps that are none."""
+    """Followers of busy rooms lose messages. Followers of the quiet room lose none: a server that looked at the
+    trimming of the whole log instead of the room would report false gaps to them."""
     # A key is forgotten with its message, here within a second: a publish that is tried again may be stored twice.
     monkeypatch.setattr(publisher, "_KEYED", 0)
     server = serve("--max-messages=30", "--no-access-log")
@@ -37,8 +38,9 @@ async def test_500_that_come_and_go_while_the_log_trims_hear_exact_gaps(
     assert any(one.seqs[one.rooms[0]] for one in in_quiet)
 
 
-def test_the_log_is_not_read_for_those_who_have_left_again(serve: Serve) -> None:
-    """They came with ids that memory does not reach, each with another one, and were gone before their turn."""
+def test_the_log_is_not_read_for_followers_that_have_left(serve: Serve) -> None:
+    """Each resumes from another id, older than the window in memory, and leaves before its turn to read the
+    log."""
     count = 500
     server = serve("--max-messages=10", "--no-access-log")
     first = str(server.publish("x")["id"])

@@ -1,7 +1,7 @@
-"""The machine's clock is set back and forward an hour while messages are published and followed.
+"""The machine's clock is set back and forward by an hour while messages are published and followed.
 
-libfaketime gives the process a wall clock of ours; monotonic clocks stay as they are, as they do when a real clock
-is set.
+libfaketime gives the process a wall clock that the test sets. Monotonic clocks are not changed, just as when a
+real clock is set.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PAGE = {"accept": "application/json"}
 
 
 class Clock:
-    """A server's wall clock, and the server."""
+    """A server and its wall clock."""
 
     def __init__(self, serve: Serve, folder: Path) -> None:
         self._file = folder / "clock"
@@ -39,14 +39,15 @@ class Clock:
         self.server: Running = self.start()
 
     def start(self, *options: str) -> Running:
-        """Ends the server, where there is one, and starts it (anew)."""
+        """Starts the server; ends the one that runs, if any, first."""
         if hasattr(self, "server"):
             assert self.server.terminate() == 0
         self.server = self._serve("--heartbeat", "0.5", *options, env=self._env)
         return self.server
 
     def set(self, seconds: int) -> None:
-        """So far from the machine's own. In one go: the process may read it at any moment."""
+        """Sets the clock to the machine's time plus `seconds`. The file changes atomically: the server may read
+        it at any moment."""
         new = self._file.with_suffix(".new")
         new.write_text(f"{seconds:+d}\n")
         new.replace(self._file)
@@ -58,11 +59,11 @@ def clock(serve: Serve, tmp_path: Path) -> Iterator[Clock]:
     yield clock
     clock.server.kill()
     for left in Path("/dev/shm").glob(f"*faketime_*_{clock.server.process.pid}"):
-        left.unlink()  # libfaketime 0.9.10 does that only where its process ends by itself
+        left.unlink()  # libfaketime 0.9.10 removes it only if its process ends by itself
 
 
 def published(server: Running, text: str) -> datetime:
-    """When it was stored, as the server says."""
+    """Publishes `text` and returns the time at which the server says that it stored it."""
     return datetime.fromisoformat(str(server.publish(text)["timestamp"]))
 
 
@@ -72,7 +73,7 @@ def texts_since(server: Running, since: str) -> list[str]:
 
 
 def test_the_clock_is_ours_to_set(clock: Clock) -> None:
-    """The method itself."""
+    """Checks the method itself."""
     clock.set(HOUR)
     ahead = published(clock.server, "ahead") - datetime.now(UTC)
     assert timedelta(minutes=59) < ahead < timedelta(minutes=61)
@@ -93,7 +94,7 @@ def test_times_never_fall_and_ids_go_on_when_the_clock_is_set_back(clock: Clock)
     assert [message["id"].split("-")[1] for message in messages] == [str(n) for n in range(1, 13)]
 
 
-def test_a_clock_that_was_wrong_once_is_said_and_a_new_epoch_takes_its_times_back(clock: Clock) -> None:
+def test_a_clock_that_was_wrong_is_reported_and_a_new_epoch_corrects_its_times(clock: Clock) -> None:
     clock.set(73 * YEAR)
     published(clock.server, "from the future")
     clock.set(0)

@@ -1,4 +1,4 @@
-"""How long a turn of the loop takes, in CPU, whatever connections there are."""
+"""The CPU time of a turn of the loop, whatever connections there are."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CHUNKED = request("POST", "/messages", JSON, "Transfer-Encoding: chunked")
 
 
 class Socket(Transport):
-    """A transport of a connection from somewhere."""
+    """The transport of a connection from this machine."""
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return ("127.0.0.1", 1) if name == "peername" else default
@@ -46,14 +46,14 @@ async def context() -> AsyncIterator[Context]:
 
 
 class Turns:
-    """Measures the CPU of each turn of the loop meanwhile."""
+    """Measures the CPU time of each turn of the loop within an `async with`; `longest` is in seconds."""
 
     def __init__(self) -> None:
         self.longest = 0.0
 
     async def __aenter__(self) -> Turns:
         gc.collect()
-        gc.disable()  # a server's is frozen, and this process has all the tests'
+        gc.disable()  # it would also visit the tests' objects; a server freezes those of its start
         self._ticking = asyncio.create_task(self._tick())
         await asyncio.sleep(0)
         return self

@@ -1,5 +1,5 @@
-"""Issue 15, points 2, 4 and 5: connections that say nothing, or never finish, take neither the files, nor the
-memory, nor the loop of a server from those who want something."""
+"""Issue 15, points 2, 4 and 5: silent connections and unfinished requests must not use up a server's files,
+memory or loop, so that other clients are still served."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.running import PATIENCE, Running, start_roomcast, wait_for
 
 FILES = 1_024
 CROWD = 1_100
-"""More than there are files."""
+"""More connections than files."""
 NEWCOMERS = 60
 MEGABYTE = 1024 * 1024
 HEALTHZ = request("GET", "/healthz")
@@ -49,7 +49,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
 
 @contextlib.contextmanager
 def crowd(port: int, data: bytes, count: int = CROWD, *, answered: bool = False) -> Iterator[list[socket.socket]]:
-    """So many connections that have sent this and go no further."""
+    """Opens `count` connections that send `data` and then nothing more. `answered`: each reads the answer
+    first."""
     with contextlib.ExitStack() as stack:
         sockets = []
         for _ in range(count):
@@ -94,7 +95,7 @@ def test_point_4_every_newcomer_is_answered_whatever_1100_others_do_not_send(
         assert closed(server, "files") > CROWD - FILES
         assert open_files(server.process.pid) < FILES - 20
         server.wait_until_it_says("warning: closed [0-9]+ connections that had waited longest")
-        assert server.said().count("waited longest") <= 2  # a line, and not one a connection
+        assert server.said().count("waited longest") <= 2  # one line for all of them
         cpu = cpu_seconds(server.process.pid)
         wait_for(lambda: ask(server.port, HEALTHZ).status == 200, "an answer")
         assert cpu_seconds(server.process.pid) - cpu < 0.5
@@ -113,13 +114,13 @@ def test_point_4_half_open_handshakes_of_tls_make_room_as_well(
     assert server.metric('roomcast_connections{state="silent"}') == 0
 
 
-def test_point_4_silent_connections_do_not_drive_out_one_that_was_of_use(start: Callable[..., Running]) -> None:
+def test_point_4_silent_connections_do_not_displace_one_that_was_used(start: Callable[..., Running]) -> None:
     server = start()
     with Raw(server.port) as publisher:
         for number in range(1, 4):
             publisher.send(post(BODY))
             assert publisher.answer().status == 201
-            with crowd(server.port, b""):  # until it has cost somebody their place
+            with crowd(server.port, b""):  # until connections were closed to make room
                 wait_for(lambda: closed(server, "files") > number * (CROWD - FILES), "it to be noticed")  # noqa: B023
         publisher.send(post(BODY))
         assert publisher.answer().status == 201
@@ -138,10 +139,11 @@ def test_point_4_followers_cannot_take_the_files_of_publishers(start: Callable[.
 
 
 @pytest.mark.parametrize("over", ["plain", "TLS"])
-def test_point_4_where_there_is_no_file_at_all_it_neither_spins_nor_stays_so(
+def test_point_4_a_server_without_a_free_file_neither_spins_nor_stays_stuck(
     start: Callable[..., Running], tmp_path: Path, over: str
 ) -> None:
-    """The file limit is lowered under way, so that connections cannot be taken until the next look at all."""
+    """The file limit is lowered while the server runs, so that it cannot accept connections until its next
+    check of all connections closes some."""
     server = start(certificate=Certificate(tmp_path) if over == "TLS" else None)
     pid, port = server.process.pid, int(server.port)
     with crowd(port, b"", 800), contextlib.ExitStack() as stack:
@@ -156,7 +158,7 @@ def test_point_4_where_there_is_no_file_at_all_it_neither_spins_nor_stays_so(
         server.wait_until_it_says("warning: closed [0-9]+ connections that had waited longest")
 
 
-def test_point_4_an_address_has_so_many_connections_and_no_more(start: Callable[..., Running]) -> None:
+def test_point_4_the_connections_of_an_address_are_limited(start: Callable[..., Running]) -> None:
     server = start("--max-connections-per-address=10", "--trusted-proxy=192.0.2.1")
     with contextlib.ExitStack() as stack:
         followers = [stack.enter_context(Raw(server.port, FOLLOW)) for _ in range(5)]
@@ -191,7 +193,7 @@ def test_point_4_a_trusted_proxy_is_not_counted(start: Callable[..., Running]) -
 
 @pytest.mark.parametrize("size", [1_000_000, 60_000], ids=["by h11", "on the fast path"])
 def test_point_5_bodies_without_their_last_byte_share_a_memory(start: Callable[..., Running], size: int) -> None:
-    """400 of 1 MiB took 433 MB."""
+    """400 bodies of 1 MiB took 433 MB."""
     server = start("--body-memory=16MiB", files=4096)
     half = post(b" " * size)[:-1]
     server.publish("x")
@@ -202,7 +204,7 @@ def test_point_5_bodies_without_their_last_byte_share_a_memory(start: Callable[.
     with crowd(server.port, half, 100 * MEGABYTE // size) as senders:
         assert ask(server.port, HEALTHZ).status == 200
         assert resident_bytes(server.process.pid) - before < 48 * MEGABYTE
-        # No body that is on its way now is in danger of those that are stuck.
+        # A body that arrives now must not be refused because of those that are stuck.
         assert ask(server.port, post(BODY + b" " * 900_000)).status == 201
         count = closed(server, "memory")
         assert count >= len(senders) - 16 * MEGABYTE // size - 2
@@ -210,12 +212,12 @@ def test_point_5_bodies_without_their_last_byte_share_a_memory(start: Callable[.
         server.wait_until_it_says("the slowest senders: .* raise --body-memory")
     assert server.metric('roomcast_requests_total{method="POST",status="503"}') > 0
     wait_for(lambda: server.metric('roomcast_connections{state="silent"}') == 0, "their end")
-    # Blocks of 60 KB stay with the C library, and are used again.
+    # The C library keeps blocks of 60 KB for later use.
     left = 10 * MEGABYTE if size > MEGABYTE / 2 else 24 * MEGABYTE
     assert resident_bytes(server.process.pid) - before < left, "it did not give back what it no longer needs"
 
 
-def test_point_5_what_is_sent_behind_an_answer_that_is_not_read_shares_it_too(
+def test_point_5_requests_behind_an_answer_that_is_not_read_share_it_too(
     start: Callable[..., Running],
 ) -> None:
     server = start("--body-memory=8MiB", files=4096)
@@ -244,7 +246,7 @@ LINES = {
 
 @pytest.mark.parametrize("kind", LINES)
 def test_point_2_a_head_of_15000_fields_is_refused_before_it_is_read(server: Running, kind: str) -> None:
-    """10,000 took 50 ms of the loop each."""
+    """Each head of 10,000 fields took 50 ms of the loop."""
     server.publish("x")
     cpu = cpu_seconds(server.process.pid)
     for _ in range(50):
@@ -252,7 +254,7 @@ def test_point_2_a_head_of_15000_fields_is_refused_before_it_is_read(server: Run
             with contextlib.suppress(ConnectionError):
                 one.send(LINES[kind])
             answer = one.rest()
-        if answer:  # or reset, with what was not read
+        if answer:  # empty if the connection was reset, as bytes were left unread
             assert answer.startswith(b"HTTP/1.1 431 ")
             assert b"128 fields" in answer
     assert cpu_seconds(server.process.pid) - cpu < 50 * 0.008

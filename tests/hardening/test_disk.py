@@ -1,4 +1,4 @@
-"""A disk that is full, and one that fails: what is published is refused, and all else goes on."""
+"""A full disk, and one that fails: publishes are refused, and everything else goes on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ PAGE = {"accept": "application/json"}
 
 
 class Trouble(NamedTuple):
-    """A server, and what can be done to its disk."""
+    """A server, and functions that begin and end the trouble with its disk. `says` is the server's description
+    of it."""
 
     server: Running
     begin: Callable[[], object]
@@ -37,7 +38,7 @@ class Trouble(NamedTuple):
 
 
 class Faults:
-    """libfiu in a server: its system calls fail on command with EIO."""
+    """libfiu in a server: on command the server's system calls fail with EIO."""
 
     EIO = 5
 
@@ -55,7 +56,7 @@ class Faults:
         self._command(f"disable name={point}" for point in points)
 
     def _command(self, commands: Iterable[str]) -> None:
-        """Does the work of fiu-ctrl, which waits for ever for a server that has ended."""
+        """Replaces fiu-ctrl, which would wait for ever for a server that has ended."""
         for command in commands:
             self._write(f"{command}\n".encode())
             assert self._read() == b"0\n", command
@@ -64,7 +65,7 @@ class Faults:
         opened: list[int] = []
 
         def is_heard() -> bool:
-            with suppress(OSError):  # nobody reads there
+            with suppress(OSError):  # the server does not read the pipe yet
                 opened.append(os.open(self._pipe("in"), os.O_WRONLY | os.O_NONBLOCK))
             return bool(opened)
 
@@ -73,7 +74,7 @@ class Faults:
         os.close(opened[0])
 
     def _read(self) -> bytes:
-        """The answer; it is given when somebody reads there, and its end is that of the other side."""
+        """The answer. libfiu writes it once this side has opened the pipe, and then closes its own side."""
         answer = b""
         pipe = os.open(self._pipe("out"), os.O_RDONLY | os.O_NONBLOCK)
 
@@ -122,7 +123,7 @@ def trouble(request: pytest.FixtureRequest, serve: Serve, tmp_path: Path) -> Ite
 
 
 def fill(ballast: Path) -> None:
-    """Takes all the room there is."""
+    """Fills the disk."""
     descriptor = os.open(ballast, os.O_WRONLY | os.O_CREAT)
     try:
         while True:
@@ -194,8 +195,9 @@ async def test_a_disk_that_comes_and_goes_leaves_no_hole_and_ends_no_stream(trou
 
 
 async def test_a_disk_that_fails_now_and_then_leaves_no_hole(serve: Serve, tmp_path: Path) -> None:
-    """One call in fifty, reading, too: a stream that the log cannot serve is sent away, and comes back. The four
-    publishers wait for two seconds after each refusal, as they are told: sixteen take some eight."""
+    """One call in fifty fails, reads included: a stream that the log cannot serve is sent away, and comes back.
+    The four publishers wait two seconds after each refusal, as the server asks, so sixteen refusals take about
+    eight."""
     faults = Faults(serve, tmp_path)
     async with Load(faults.server, keyed=0.3) as load:
         faults.begin(WRITES, SYNCS, READS, probability=0.02)
@@ -206,7 +208,7 @@ async def test_a_disk_that_fails_now_and_then_leaves_no_hole(serve: Serve, tmp_p
 
 
 def test_a_disk_that_cannot_be_read_for_a_while_is_not_called_damage(serve: Serve, tmp_path: Path) -> None:
-    """Else somebody would put a copy in the place of a whole log."""
+    """Otherwise an operator would replace a sound log by a copy."""
     faults = Faults(serve, tmp_path)
     server = faults.server
     stored = server.publish("stored")
@@ -221,8 +223,8 @@ def test_a_disk_that_cannot_be_read_for_a_while_is_not_called_damage(serve: Serv
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
-def test_what_was_refused_is_not_there_after_a_restart(serve: Serve, tmp_path: Path, end: signal.Signals) -> None:
-    """Where only the sync fails, the refused message lies whole in SQLite's write-ahead log."""
+def test_a_refused_message_is_not_there_after_a_restart(serve: Serve, tmp_path: Path, end: signal.Signals) -> None:
+    """If only the sync fails, the refused message is complete in SQLite's write-ahead log."""
     faults = Faults(serve, tmp_path)
     stored = faults.server.publish("stored")
     faults.begin(SYNCS)
@@ -235,10 +237,11 @@ def test_what_was_refused_is_not_there_after_a_restart(serve: Serve, tmp_path: P
 
 
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm", ".lock"])
-async def test_what_would_be_gone_with_its_file_is_not_acknowledged(
+async def test_a_message_that_would_be_gone_with_its_file_is_not_acknowledged(
     serve: Serve, tmp_path: Path, suffix: str
 ) -> None:
-    """Moved away under the server, and back: until then its followers stay, and wait."""
+    """A file of the log is moved away under the server and back. Meanwhile the followers stay connected and
+    wait."""
     server = serve(*HEARTBEAT)
     file, aside = tmp_path / f"test.db{suffix}", tmp_path / "aside"
     async with Load(server) as load:
@@ -254,11 +257,12 @@ async def test_what_would_be_gone_with_its_file_is_not_acknowledged(
 
 
 @pytest.mark.parametrize(("suffix", "left"), [("", 0), ("", 0.5), ("-wal", 0), ("-wal", 0.5), ("-wal", 0.97)])
-def test_what_would_be_gone_with_a_file_that_was_cut_is_not_acknowledged(
+def test_a_message_that_would_be_gone_with_a_file_that_was_cut_is_not_acknowledged(
     serve: Serve, tmp_path: Path, suffix: str, left: float
 ) -> None:
-    """Not one message where it is the write-ahead log, and a tenth of a second later where it is the database. And
-    no id is used again for what is gone, though nobody says --new-epoch: it ends well, and begins anew."""
+    """A cut of the write-ahead log is noticed before the next answer, one of the database a tenth of a second
+    later. No id of a lost message is used again, even without --new-epoch: a server that ends by itself begins
+    a new epoch at its next start."""
     server = serve()
     server.publish("checkpointed")
     assert server.terminate() == 0
@@ -282,8 +286,8 @@ def test_what_would_be_gone_with_a_file_that_was_cut_is_not_acknowledged(
 def test_a_write_ahead_log_that_is_cut_while_messages_are_published_takes_none_that_is_acknowledged_after(
     serve: Serve, tmp_path: Path, left: float
 ) -> None:
-    """Whichever moment it is: what is in the log after a kill is all that was acknowledged before the cut at most,
-    and so nothing may be acknowledged after it."""
+    """At whatever moment the cut happens: after a kill the log has at most the messages from before it. So no
+    later publish may be acknowledged."""
     server = serve("--no-access-log")
     file = tmp_path / "test.db-wal"
     statuses: list[tuple[float, int]] = []
@@ -323,7 +327,7 @@ def test_another_program_that_empties_the_write_ahead_log_into_the_database_is_n
 
 
 def test_a_copy_put_in_the_place_of_an_open_log_is_not_spoilt_by_its_end(serve: Serve, tmp_path: Path) -> None:
-    """The write-ahead log that is left beside it would be read with it."""
+    """SQLite would otherwise apply the old file's write-ahead log to the copy."""
     server = serve()
     kept = [server.publish(f"kept {n}") for n in range(20)]
     assert server.terminate() == 0

@@ -1,4 +1,4 @@
-"""The attack with principals: each follows its own rooms by tickets, and nobody else gets in anywhere."""
+"""The attack with principals: each follows its own rooms with tickets, and intruders get in nowhere."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LIVES = TicketLifetimes(short=1, long=60, leeway=1)
 
 
 class Guarded:
-    """A server with rights, whose tickets are over soon; it comes back on its port."""
+    """A server with rights, whose tickets expire soon. A second `start` uses the same port."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -56,8 +56,8 @@ def plan(**changes: Any) -> Plan:
 
 
 async def tries(attack: Attack, each: int) -> None:
-    """Until the server that runs now has refused every kind of break-in so often, and ended ten times as many
-    streams with their tickets."""
+    """Waits until the running server has refused each kind of break-in `each` more times, and has ended ten
+    times as many streams whose tickets expired."""
     counted = [intruder.tried.copy() for intruder in attack.intruders]
 
     def tried(kind: str) -> int:

@@ -1,4 +1,4 @@
-"""kill -9, again and again, in the middle of publishing and with followers attached."""
+"""Repeated kill -9 while messages are published and followed."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ async def test_the_gaps_told_across_kills_are_exact_while_the_log_trims_fast(ser
 
 
 async def killed_and_restarted(serve: Serve, server: Running, *options: str) -> Running:
-    """The same file and port; what was under way is not waited for."""
+    """Kills the server without waiting for requests, and starts one on the same file and port."""
     server.kill()
     return await asyncio.to_thread(serve, "--port", str(server.port), *options)

@@ -1,4 +1,4 @@
-"""kill -9, again and again, while rooms are trimmed by their rules and messages are deleted."""
+"""Repeated kill -9 while rooms are trimmed by their rules and messages are deleted."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ ROOMS = ("quiet", "quiet", "busy", "busy", "aged", "drafts")
 
 
 class Author:
-    """Publishes and deletes until the server is gone, and knows what was acknowledged."""
+    """Publishes and deletes until the server is gone, and records what was acknowledged."""
 
     def __init__(self) -> None:
         self.stored: dict[str, dict[str, float]] = {room: {} for room in ROOMS}
-        """By room the ids that must be there, in order, with their times."""
+        """For each room the ids that must be there, in order, with the times of storing in seconds since 1970."""
         self.deleted: set[str] = set()
         self.doubtful: set[str] = set()
         """Ids whose delete was not answered."""
@@ -105,8 +105,8 @@ def check(server: Running, author: Author) -> None:
     for room in ("quiet", "drafts"):
         found = held(server, room)
         assert found >= set(author.stored[room]), f"{room} lost what was acknowledged"
-        assert not found & author.deleted, f"in {room} is what was deleted"
-    # The publish that the kill cut off may be stored, and is one of those that the rule keeps then.
+        assert not found & author.deleted, f"{room} has deleted messages"
+    # The publish that the kill interrupted may be stored; then it is one of the messages that the rule keeps.
     assert held(server, "busy") >= set([*author.stored["busy"]][-(BUSY - 1) :])
     found = held(server, "aged")
     young = time.time() - AGE
@@ -127,6 +127,6 @@ def test_kills_lose_nothing_that_a_rule_keeps_and_bring_nothing_back(serve: Serv
         server = serve("--port", str(server.port), "--config", str(config))
         check(server, author)
     assert author.deleted
-    wait_for(lambda: not held(server, "aged"), "all that is too old to go")
+    wait_for(lambda: not held(server, "aged"), "old messages to go")
     wait_for(lambda: len(held(server, "busy")) == BUSY, "the rule of the busy room to be reached")
     check(server, author)

@@ -1,4 +1,4 @@
-"""More connections than there can be, and more at once than is pleasant."""
+"""More connections than a server can have, and many at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CROWD = 10_000
 
 @pytest.fixture
 def limited(tmp_path: Path) -> Iterator[Running]:
-    """A server that may have so many files open."""
+    """A server that may have 150 files open."""
     server = start_roomcast(tmp_path, "--no-access-log", files=_FILES)
     yield server
     server.kill()
@@ -32,7 +32,7 @@ def limited(tmp_path: Path) -> Iterator[Running]:
 
 def test_more_connections_than_files_make_room_for_each_other_and_hold_up_nobody(limited: Running) -> None:
     pid = limited.process.pid
-    limited.get("/healthz")  # this client's connection is from before, and so are these
+    limited.get("/healthz")  # this connection, the follower's and the publisher's are older than the idle ones
     with contextlib.ExitStack() as stack:
         follower = stack.enter_context(Observer(limited.port, "/messages?room=developers"))
         follower.until_live()
@@ -66,7 +66,7 @@ def test_more_followers_than_files_are_asked_to_come_back_later(limited: Running
         assert all(f.clean_end and f.retry and 2_000 <= f.retry <= 10_000 for f in followers[limit:])
         assert len({follower.retry for follower in followers[limit:]}) > 100
         with Raw(limited.port, post(b'{"room": "developers", "text": "for those who came in"}')) as publisher:
-            assert publisher.answer().status == 201  # there is room for more than followers
+            assert publisher.answer().status == 201  # publishers still find a free file
         assert all(follower.texts(1) == ["for those who came in"] for follower in followers[:limit])
 
 

@@ -1,8 +1,9 @@
-"""Any order of publishes, follows, cuts, pages, restarts, kills and other caps, on the real server, against a
-model that forgets nothing. The variable ROOMCAST_TEST_MODEL_EXAMPLES is for a longer search.
+"""Compares the real server with a model that forgets nothing, through any order of publishes, follows, cuts,
+pages, restarts, kills and changed caps. ROOMCAST_TEST_MODEL_EXAMPLES sets the number of examples of a longer
+search.
 
-Its neighbours: tests/log/test_state_machine.py has the log alone, without streams, and closes it in peace;
-tests/server/test_random_life.py has many at once, and so knows less of what each must hear.
+Similar tests: tests/log/test_state_machine.py tests the log alone, without streams and kills;
+tests/server/test_random_life.py has many clients at once, so it can predict less of what each must hear.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from tests.running import Running, start_roomcast, wait_for
 ROOMS = ["a", "b", "c"]
 some_rooms = st.lists(st.sampled_from([*ROOMS, "never"]), min_size=1, max_size=4, unique=True)
 anywhere = st.floats(0, 1)
-"""A place in the log, as a part of all there ever was."""
+"""A position in the log, as a fraction of all messages ever stored."""
 caps = st.sampled_from([1, 3, 8, 100])
 
 
 class Event(NamedTuple):
-    """Of a stream in either format."""
+    """An event of a stream, in either format."""
 
     name: str
     id: str
@@ -41,7 +42,7 @@ class Follower:
     def __init__(self, port: int, rooms: Sequence[str], query: str, headers: dict[str, str], ndjson: bool) -> None:
         self.rooms = rooms
         self.position = 0
-        """It has heard everything up to here."""
+        """The seq up to which it has heard everything."""
         accept = "application/x-ndjson" if ndjson else "text/event-stream"
         target = "/messages?" + "&".join([*(f"room={room}" for room in rooms), *([query] if query else [])])
         self.observer = Observer(port, target, headers={"Accept": accept, **headers})
@@ -55,7 +56,7 @@ class Follower:
 
 
 class ServerMachine(RuleBasedStateMachine):
-    """The server beside its model."""
+    """The server and its model."""
 
     @initialize(cap=caps)
     def start(self, cap: int) -> None:
@@ -64,7 +65,7 @@ class ServerMachine(RuleBasedStateMachine):
         self.server = self._started()
         self.epoch = self.server.get("/readyz").json()["position"].split("-")[0]
         self.stored: list[dict[str, Any]] = []
-        """Every message there ever was; its index is its seq - 1."""
+        """Every message ever stored; the index is its seq - 1."""
         self.keys: dict[str, tuple[Any, list[dict[str, Any]]]] = {}
         self.trimmed = 0
         self.followers: list[Follower] = []
@@ -93,7 +94,7 @@ class ServerMachine(RuleBasedStateMachine):
         return [m for m in self.stored[max(after, self.trimmed) : to] if m["room"] in rooms]
 
     def settle(self) -> None:
-        """Waits until the log is as small as it must be."""
+        """Waits until the log is trimmed to its cap."""
         self.trimmed = max(self.trimmed, len(self.stored) - self.cap)
         left = len(self.stored) - self.trimmed
         wait_for(lambda: self.server.metric("roomcast_log_messages") == left, "the trimming")
@@ -115,7 +116,7 @@ class ServerMachine(RuleBasedStateMachine):
         body = [{"room": room, "text": f"{size} in {room}"}] * size
         answer = self.server.post(body, headers={"Idempotency-Key": key} if key else {})
         known, messages = self.keys.get(key or "", (None, [])) if key else (None, [])
-        if messages:  # for ten minutes, whether they are trimmed or not
+        if messages:  # a key is kept for ten minutes, even if its messages are trimmed
             assert answer.status_code == (200 if known == body else 422)
             assert known != body or answer.json() == messages
         elif size > self.cap:
@@ -164,7 +165,7 @@ class ServerMachine(RuleBasedStateMachine):
         self._expect_live(follower, self.of(rooms, 0))
 
     def _follower(self, rooms: Sequence[str], query: str, headers: dict[str, str], ndjson: bool) -> Follower:
-        """A new stream; of some the oldest is cut."""
+        """Opens a stream; cuts the oldest if there are four."""
         if len(self.followers) == 4:
             self.followers.pop(0).observer.cut()
         self.followers.append(Follower(self.server.port, rooms, query, headers, ndjson))
@@ -183,7 +184,7 @@ class ServerMachine(RuleBasedStateMachine):
         self._hear_all()
 
     def _hear_all(self) -> None:
-        """A live follower hears everything, whatever was trimmed since."""
+        """Checks that the live followers heard everything, also messages that were trimmed since."""
         for follower in self.followers:
             missed = [m for m in self.stored[follower.position :] if m["room"] in follower.rooms]
             assert [next(follower.events).data for _ in missed] == missed
@@ -244,7 +245,7 @@ class ServerMachine(RuleBasedStateMachine):
         self.cap = cap
         self.server = self._started()
         trimmed = len(self.stored) - int(self.server.metric("roomcast_log_messages"))
-        assert self.trimmed <= trimmed <= may_be_trimmed  # it was ended on its way
+        assert self.trimmed <= trimmed <= may_be_trimmed  # the trimming was interrupted
         self.trimmed = trimmed
 
 

@@ -1,14 +1,14 @@
-"""A power cut: the process is gone, and with it all that it wrote and the kernel did not put on the disk yet.
+"""A power cut: the process is gone, and so is everything that the kernel had not written to the disk yet.
 
-kill -9 alone leaves the kernel's cache as it was, so it shows nothing about `fsync`. Here the log lies on an ext4
-of its own (a file, mounted through a loop device), and the cut is the kernel's: the ioctl by which xfstests makes
-a file system go down without flushing. From then on nothing reaches the image, neither data nor the journal;
-mounting it again replays the journal, as after a real cut. So what a real file system keeps or loses is what is
-kept or lost here, files made, removed and renamed among it, and nothing of the server is replaced. A preloaded
-library that holds writes back would have to know each call that SQLite makes, and to guess what ext4 does with the
-rest. The shared memory beside the log (-shm) is on that disk, too; SQLite makes it anew when it opens the log.
+kill -9 alone leaves the kernel's cache as it was, so it shows nothing about `fsync`. Here the log is on an ext4
+file system of its own (a file, mounted through a loop device). The ioctl that xfstests uses shuts it down without
+flushing: from then on neither data nor the journal reaches the image. Mounting the image again replays the
+journal, as after a real cut. So the test loses exactly what a real file system loses, including files that were
+created, removed and renamed, and no part of the server is replaced. A preloaded library that holds writes back
+would have to know each call that SQLite makes, and guess what ext4 does with the rest. The log's shared memory
+(-shm) is on that disk, too; SQLite creates it anew when it opens the log.
 
-What it does not show: a disk that says that it wrote, and did not.
+The test does not cover a disk that reports writes which it has not done.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ROUNDS = 4
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    """Its image is in memory: what counts is what the file system gave to it."""
+    """A disk whose image is in memory: only the data that the file system has written to the image counts."""
     with small_disk(tmp_path / "memory", "300m") as memory:
         disk = Disk(memory / "disk.img", tmp_path / "disk")
         yield disk
@@ -44,7 +44,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 @pytest.fixture
 def serve_there(disk: Disk, serve: Serve) -> Iterator[Serve]:
-    """Starts servers on that disk, and ends them before it goes."""
+    """Starts servers on that disk, and ends them before it is unmounted."""
     servers: list[Running] = []
 
     def start(*options: str) -> Running:
@@ -69,7 +69,7 @@ os.rename(sys.argv[3], sys.argv[3] + ".new")
 
 
 def test_a_power_cut_takes_what_was_not_synced_and_nothing_else(disk: Disk) -> None:
-    """The method itself."""
+    """Checks the method itself."""
     names = [str(disk.folder / name) for name in ("kept", "lost", "renamed")]
     subprocess.run([sys.executable, "-c", WRITER, *names], check=True, timeout=PATIENCE)
     assert (disk.folder / "kept").read_bytes() == b"LOST"
@@ -96,7 +96,8 @@ def test_with_lowered_durability_a_power_cut_takes_messages_and_the_epoch_change
 
 
 async def test_a_power_cut_takes_no_acknowledged_message(disk: Disk, serve_there: Serve) -> None:
-    """Every other one falls into a checkpoint: SQLite moves 16 MiB from its write-ahead log into the database."""
+    """Every other cut happens during a checkpoint, while SQLite moves 16 MiB from its write-ahead log into the
+    database."""
     options = ("--max-bytes", "150000000")
     server = serve_there(*options)
     async with Load(server, pause=0.1) as load:
@@ -113,8 +114,8 @@ async def test_a_power_cut_takes_no_acknowledged_message(disk: Disk, serve_there
 
 
 def fill(server: Running, end: float) -> None:
-    """Posts batches of 900 KB until the server is gone. Not for ever: a test that fails waits for its threads, and
-    only then ends the server."""
+    """Posts batches of 900 KB until the server is gone, or until `end` (monotonic): a failing test waits for its
+    threads before it ends the server."""
     batch = [{"room": "large", "text": "x" * 60_000}] * 15
     with suppress(httpx.HTTPError):
         while time.monotonic() < end:
@@ -127,5 +128,5 @@ def cut_power(server: Running, disk: Disk) -> None:
 
 
 def written_at(disk: Disk) -> int:
-    """When the database itself was written last, and not the write-ahead log beside it."""
+    """When the database file was last written, in ns. Commits write only the write-ahead log beside it."""
     return (disk.folder / "log.db").stat().st_mtime_ns

@@ -1,7 +1,7 @@
-"""Hundreds of connections at once that speak HTTP badly, beside a follower that goes on as if nothing was.
+"""Hundreds of connections at once that speak HTTP badly, beside a follower that must not notice them.
 
-tests/server/test_http.py looks at what each of them is answered; here is what they do to the process: its memory,
-its files and its tasks, while they are there and when they are gone.
+tests/server/test_http.py checks the answer to each. This module checks the process: its memory, files and tasks,
+during the attack and after it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CHUNKED = request("POST", "/messages", JSON, "Transfer-Encoding: chunked")
 GET_CHUNKED = request("GET", "/messages?room=a&replay=none", "Transfer-Encoding: chunked")
 MEGABYTE = b"x" * 1_000_000
 ENOUGH = 2.0
-"""Seconds after which the impatient server has ended whatever takes too long."""
+"""Seconds after which the impatient server has ended every slow request."""
 
 _IMPATIENT = """
 from roomcast.http import context
@@ -40,7 +40,7 @@ context.LOOK_SECONDS = 0.1
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One that gives a request a second, and says how many tasks it has."""
+    """A server that gives each request one second, and reports how many tasks it has."""
     program = ("-c", _IMPATIENT + TELLING)
     running = start_roomcast(tmp_path_factory.mktemp("server"), "--no-access-log", program=program)
     yield running
@@ -50,12 +50,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 class Healthy:
-    """A follower and a publisher that want nothing but a message now and then."""
+    """A follower and a publisher that behave well, and measure how long a message takes."""
 
     def __init__(self, server: Running) -> None:
         self.delays: list[float] = []
         self.peak = 0
-        """The most memory that the process had meanwhile."""
+        """The largest memory of the server meanwhile, in bytes."""
         self._server = server
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -85,7 +85,7 @@ class Healthy:
 
 
 class Client:
-    """One of hundreds."""
+    """One of hundreds of attacking connections."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, random: Random) -> None:
         self.reader = reader
@@ -93,7 +93,7 @@ class Client:
         self.random = random
 
     async def send(self, data: bytes) -> bool:
-        """Whether it could."""
+        """Sends `data`; false if the server has ended the connection."""
         with suppress(ConnectionError):
             self.writer.write(data)
             await self.writer.drain()
@@ -101,7 +101,7 @@ class Client:
         return False
 
     async def end(self) -> bytes:
-        """The newest bytes that come until the server ends the connection."""
+        """Reads until the server ends the connection; returns the last 10,000 bytes."""
         said = b""
         with suppress(ConnectionError):
             while data := await self.reader.read(65536):
@@ -120,7 +120,7 @@ async def half_a_request(client: Client) -> None:
 
 
 async def a_head_byte_by_byte(client: Client) -> None:
-    """Slowloris: never silent, and never at its end."""
+    """Slowloris: a request that is never silent and never complete."""
     await client.send(b"GET /messages?room=a HTTP/1.1\r\nHost: localhost\r\nX: ")
     reading = asyncio.create_task(client.end())
     while not reading.done() and await client.send(b"x"):
@@ -165,7 +165,7 @@ async def garbage(client: Client) -> None:
 
 
 async def pipelined_requests(client: Client) -> None:
-    """All sent before the first answer is read."""
+    """Sends all requests before it reads the first answer."""
     count = 50
     await client.send(
         (post(BODY) + request("GET", "/healthz")) * count + request("GET", "/x", "Connection: close")
@@ -181,8 +181,7 @@ async def pages_that_nobody_reads(client: Client) -> None:
 
 
 async def answers_that_nobody_reads(client: Client) -> None:
-    """Each publish in a segment of its own, as who waits for the answers sends them. What is held for one
-    of them: test_front.py."""
+    """Sends each publish in a segment of its own, as a client that waits for the answers would."""
     with suppress(TimeoutError):
         async with asyncio.timeout(ENOUGH):
             while await client.send(post(b"{")):  # noqa: ASYNC110
@@ -236,7 +235,7 @@ async def a_follower_that_goes_on_talking(client: Client) -> None:
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
-def test_who_speaks_http_badly_holds_up_nobody_and_leaves_nothing(
+def test_clients_that_speak_http_badly_hold_up_nobody_and_leave_nothing(
     server: Running, attack: Attack, connections: int
 ) -> None:
     pid = server.process.pid

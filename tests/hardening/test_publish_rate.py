@@ -1,4 +1,5 @@
-"""How much one client may publish: decided from its request's head, on all three ways in, for less than a post."""
+"""The limit of what one client may publish. The server decides from the head of the request, on each of its three
+request paths, and a refusal costs less than a publish."""
 
 from __future__ import annotations
 
@@ -120,7 +121,7 @@ def test_a_refusal_costs_less_than_what_it_refuses(serve: Serve) -> None:
 
 
 def _cpu_of(port: int, pid: int, status: int) -> float:
-    """Seconds that the server works for 3,000 posts."""
+    """The server's CPU seconds for 3,000 posts, each answered with `status`."""
     before = cpu_seconds(pid)
     with Raw(port) as connection:
         for _ in range(3_000):

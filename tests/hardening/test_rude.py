@@ -1,4 +1,4 @@
-"""`roomcast torture --rude`: it finds a server that does not stand it, and believes one that does."""
+"""`roomcast torture --rude`: it reports a server that does not withstand it, and no other."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def rude(url: str, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
 
 
-def test_a_server_stands_all_of_it_and_is_left_as_it_was(tmp_path: Path) -> None:
-    """With fewer files than the connections that say nothing, and 16 MiB for bodies and answers each."""
+def test_a_server_withstands_all_attacks_and_is_left_as_it_was(tmp_path: Path) -> None:
+    """The server has fewer files than there are silent connections, and 16 MiB each for bodies and answers."""
     server = start_roomcast(tmp_path, "--no-access-log", "--body-memory=16MiB", "--answer-memory=16MiB", files=400)
     try:
         done = rude(server.url)
@@ -43,7 +43,7 @@ def test_a_server_stands_all_of_it_and_is_left_as_it_was(tmp_path: Path) -> None
     ("server", "lies"),
     [(faulty_server.Honest, False), (faulty_server.LosesAcknowledged, True), (faulty_server.Stalls, True)],
 )
-async def test_those_who_behave_notice_what_does_not_come(
+async def test_the_witnesses_notice_messages_that_do_not_come(
     monkeypatch: pytest.MonkeyPatch, server: type[faulty_server.Honest], lies: bool
 ) -> None:
     monkeypatch.setattr(witness, "PATIENCE", 2.0)
@@ -68,19 +68,21 @@ async def test_those_who_behave_notice_what_does_not_come(
         (Observation(100, 0, 0.1, 0.1, 0), False, ["nobody was answered"]),
     ],
 )
-def test_what_a_server_did_not_stand_is_named(seen: Observation, serves: bool, faults: list[str]) -> None:
+def test_an_attack_that_the_server_did_not_withstand_is_named(
+    seen: Observation, serves: bool, faults: list[str]
+) -> None:
     found = AttackResult("x", seen, serves, None, None).faults
     assert len(found) == len(faults)
     assert all(one.startswith(words) for one, words in zip(found, faults, strict=True))
 
 
-def test_a_server_elsewhere_is_left_alone_without_the_users_word() -> None:
+def test_a_server_elsewhere_is_left_alone_without_a_confirmation() -> None:
     done = rude("http://192.0.2.1:8080")
     assert done.returncode == 2
     assert "attack a server of your own, and say so with --yes" in done.stderr
 
 
-async def test_messages_of_others_are_not_trimmed_without_the_users_word(serve: Serve) -> None:
+async def test_messages_of_others_are_not_trimmed_without_a_confirmation(serve: Serve) -> None:
     server = serve("--max-messages=10")
     server.publish("precious")
     with pytest.raises(Unusable, match="--yes"):

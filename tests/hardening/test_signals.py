@@ -27,13 +27,13 @@ import fcntl, os, sys, termios
 fcntl.ioctl(2, termios.TIOCSCTTY, 0)
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""Its own terminal is its standard error; and then it is the program that it is given."""
+"""Makes standard error the controlling terminal of the process, then runs the given program in its place."""
 _NO_CUTS = 1e9
-"""A follower's life: it is the server that ends its streams."""
+"""Seconds of a follower's life: longer than the test, so that only the server ends its streams."""
 
 
 async def test_1000_followers_are_sent_away_by_sigterm_and_nothing_acknowledged_is_lost(serve: Serve) -> None:
-    """They come back to the next server on the same port and file, and are found to have heard everything."""
+    """They reconnect to the next server on the same port and file, and have heard everything in the end."""
     port = _free_port()
     options = (f"--port={port}", "--no-access-log")
     server = serve(*options)
@@ -68,7 +68,7 @@ def test_sigterm_waits_neither_for_a_client_that_does_not_read_nor_for_half_a_re
 
 
 async def test_a_server_that_was_stopped_for_long_goes_on_and_blames_nobody(serve: Serve) -> None:
-    """Stopped for longer than a heartbeat and longer than a slow follower is given: the clocks jump, the clients
+    """The server is stopped for longer than a heartbeat and than `--slow-after`. Its clocks jump, but the clients
     have done nothing wrong."""
     server = serve("--heartbeat=1", "--slow-after=2", "--no-access-log")
     attack = Attack(Target.parse(server.url), Plan(seconds=6, followers=100, pause=0.05, life=_NO_CUTS))
@@ -84,7 +84,7 @@ async def test_a_server_that_was_stopped_for_long_goes_on_and_blames_nobody(serv
             server.post([{"room": "big", "text": text} for text in texts])
             assert server.metric("roomcast_followers_behind") > 0
             server.process.send_signal(signal.SIGSTOP)
-            # It takes what the kernel has for it; the rest is in the process.
+            # The kernel's bytes can be read now; the rest waits in the stopped process.
             reading = asyncio.create_task(asyncio.to_thread(behind.texts, len(texts)))
             await asyncio.sleep(4)
             assert not reading.done()
@@ -110,7 +110,7 @@ def test_a_hangup_changes_nothing(serve: Serve) -> None:
 
 
 def test_a_closed_terminal_does_not_end_it(tmp_path: Path) -> None:
-    """The kernel sends SIGHUP to the one whose terminal it was, and what is written there fails."""
+    """The kernel sends SIGHUP to the server whose terminal it was, and writes to the terminal fail."""
     terminal, its = pty.openpty()
     with _started(tmp_path, its, with_terminal=True) as (server, port):
         os.close(its)
@@ -147,7 +147,8 @@ def test_a_pipe_that_nobody_reads_does_not_hold_up_its_end(tmp_path: Path) -> No
 
 
 def test_a_server_without_a_standard_error_writes_its_lines_nowhere(tmp_path: Path) -> None:
-    """Not into what is opened next, which then has the descriptor's number: the database, or a client."""
+    """The next file that is opened, such as the database or a client's socket, gets the number of the missing
+    descriptor; no line may be written there."""
     with _started(tmp_path, None) as (server, port):
         _await_follow(port)
         _works_and_ends(server, port)
@@ -182,7 +183,8 @@ async def _seconds_to_end(server: Running) -> float:
 def _started(
     folder: Path, stderr: int | None, with_terminal: bool = False
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A server whose output goes there, or that has none."""
+    """Runs a server whose standard streams are the descriptor `stderr`, or closed if it is None. Gives process
+    and port."""
     port = _free_port()
     command = [sys.executable, "-m", "roomcast", "serve", f"--port={port}", "--page-port=0", "--log=sqlite:x.db"]
     if stderr is None:
@@ -209,7 +211,7 @@ def _await_follow(port: int) -> None:
 
 
 def _works_and_ends(server: subprocess.Popen[bytes], port: int) -> None:
-    """It takes messages and gives them, and SIGTERM ends it with 0."""
+    """Checks that the server stores and delivers messages, and that SIGTERM ends it with status 0."""
     with Observer(port, f"{_ROOM}&replay=none") as follower, Raw(port) as publisher:
         follower.until_live()
         for number in range(20):

@@ -1,4 +1,5 @@
-"""Followers that read nothing, or next to it: bounded in memory, no harm to the others, and let go in time."""
+"""Followers that read nothing, or almost nothing: they take bounded memory, do not delay others, and are closed
+in time."""
 
 from __future__ import annotations
 
@@ -24,19 +25,22 @@ from tests.running import Running, wait_for
 
 _DEAD, _TRICKLING, _CROWD = 30, 10, 500
 _LOAD = {"followers": _CROWD, "rate": 50, "seconds": 3, "padding": 12_000, "timeout": 40}
-"""Some 2 MB a follower: for 40 that take none of it 80 MB, if the kernel kept it."""
+"""About 2 MB for each follower: 80 MB for 40 followers that read nothing, if the kernel kept it."""
 _FLOOD = [{"room": "flood", "text": "x" * 60_000}] * 16
 _FLOODS = 50
-"""Together 48 MB, if the process kept it."""
+"""48 MB in all, if the process kept it."""
 _BOUND, _KERNEL_BOUND = 25_000_000, 50_000_000
-"""Bytes; the kernel's are those of all connections of the machine, the other tests' as well."""
+"""Bytes. The kernel's count includes all connections of the machine, also those of other tests."""
 _FACTOR, _FLOOR_MS = 5, 250
-"""How much longer the others' p99 may be: what is looked for are waits, of seconds, for those who do not read."""
+"""The other followers' p99 may grow by this factor, or to this value. A defect would make them wait for
+seconds."""
 _SLOW = 'roomcast_streams_ended_total{reason="slow"}'
 _SO_ATTACH_FILTER = 26
 
 
-def test_who_does_not_read_takes_little_memory_harms_nobody_and_is_let_go(serve: Serve, tmp_path: Path) -> None:
+def test_a_follower_that_does_not_read_takes_little_memory_delays_nobody_and_is_closed(
+    serve: Serve, tmp_path: Path
+) -> None:
     server = serve("--slow-after=12", "--no-access-log", "--max-bytes=2000000")
     sink = build_sink(tmp_path)
     kernel_before = tcp_bytes()
@@ -49,23 +53,23 @@ def test_who_does_not_read_takes_little_memory_harms_nobody_and_is_let_go(serve:
         for _ in range(_FLOODS):
             assert server.post(_FLOOD).status_code == 201
         wait_for(lambda: server.metric("roomcast_followers") <= _DEAD + _TRICKLING, "the crowd's end")
-        assert server.metric(_SLOW) == 0, "they were to be measured while they are there"
+        assert server.metric(_SLOW) == 0, "followers were closed before their memory was measured"
         assert resident_bytes(server.process.pid) - before < _BOUND
         assert tcp_bytes() - kernel_before < _KERNEL_BOUND
-        # From here on nobody publishes.
+        # The room is quiet from now on.
         wait_for(lambda: server.metric(_SLOW) >= _DEAD, "the end of those who never read")
         wait_for(
             lambda: server.metric(_SLOW) + server.metric("roomcast_followers") == _DEAD + _TRICKLING,
             "every ending to be counted",
         )
-    if beside > max(_FACTOR * alone, _FLOOR_MS):  # or the machine had other things to do
+    if beside > max(_FACTOR * alone, _FLOOR_MS):  # perhaps the machine was busy: once more
         with contextlib.ExitStack() as stack:
             for _ in range(_DEAD):
                 stack.enter_context(_mute(server, "room0"))
             assert run_sink(sink, server.port, **_LOAD)["p99_ms"] <= max(_FACTOR * alone, _FLOOR_MS)
 
 
-def test_over_tls_who_does_not_read_takes_little_memory_harms_nobody_and_is_let_go(
+def test_over_tls_a_follower_that_does_not_read_takes_little_memory_delays_nobody_and_is_closed(
     serve: Serve, tmp_path: Path
 ) -> None:
     server = serve("--slow-after=3", "--no-access-log", "--max-bytes=2000000", certificate=Certificate(tmp_path))
@@ -85,10 +89,11 @@ def test_over_tls_who_does_not_read_takes_little_memory_harms_nobody_and_is_let_
 
 
 @pytest.mark.parametrize("over", ["plain", "TLS"])
-def test_who_stops_reading_is_let_go_also_where_only_the_kernel_holds_its_bytes(
+def test_a_follower_that_stops_reading_is_closed_even_if_only_the_kernel_holds_its_bytes(
     serve: Serve, tmp_path: Path, over: str
 ) -> None:
-    """To the server such a follower seems caught up: nothing of it waits in the process, and the room is quiet."""
+    """To the server such a follower seems caught up: none of its bytes wait in the process, and the room is
+    quiet."""
     certificate = Certificate(tmp_path) if over == "TLS" else None
     server = serve("--slow-after=2", "--heartbeat=1", certificate=certificate)
     with contextlib.ExitStack() as stack:
@@ -106,10 +111,10 @@ def test_who_stops_reading_is_let_go_also_where_only_the_kernel_holds_its_bytes(
 
 
 @pytest.mark.parametrize("over", ["plain", "TLS"])
-def test_heartbeats_find_out_who_has_vanished_from_a_room_where_nothing_is_said(
+def test_heartbeats_find_followers_that_have_vanished_from_a_quiet_room(
     serve: Serve, tmp_path: Path, over: str
 ) -> None:
-    """As behind a router that was switched off: no packet comes back, not even one that refuses."""
+    """As behind a router that was switched off: no packet comes back, not even a reset."""
     certificate = Certificate(tmp_path) if over == "TLS" else None
     server = serve("--slow-after=2", "--heartbeat=1", certificate=certificate)
     with contextlib.ExitStack() as stack:
@@ -123,7 +128,7 @@ def test_heartbeats_find_out_who_has_vanished_from_a_room_where_nothing_is_said(
         _goes_on(server, reading)
 
 
-def test_who_takes_nothing_is_let_go_after_30_seconds_unless_told_otherwise() -> None:
+def test_a_follower_that_takes_nothing_is_closed_after_30_seconds_by_default() -> None:
     said = CliRunner().invoke(main, ["serve", "--help"]).output
     assert re.search(r"--slow-after\b.*?\[default:\s+30(\.0)?[];]", said, re.DOTALL)
 
@@ -137,7 +142,7 @@ def _goes_on(server: Running, reading: Observer) -> None:
 
 @contextlib.contextmanager
 def _mute(server: Running, room: str) -> Iterator[socket.socket]:
-    """A follower that asks, and never reads. It takes some 2 KB without."""
+    """A follower that never reads. Its receive buffer takes about 2 KB."""
     with connect(server.port, receive_buffer=2048) as mute:
         mute.sendall(f"GET /messages?room={room}&replay=none HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         yield mute
@@ -145,7 +150,7 @@ def _mute(server: Running, room: str) -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def _trickling(sockets: list[socket.socket]) -> Iterator[None]:
-    """Meanwhile a byte a second is read from each, past TLS."""
+    """Reads a byte a second from each socket meanwhile, below TLS."""
     over = threading.Event()
 
     def read() -> None:
@@ -164,6 +169,7 @@ def _trickling(sockets: list[socket.socket]) -> Iterator[None]:
 
 
 def _vanish(one: socket.socket) -> None:
-    """The kernel drops whatever comes for this socket, and so acknowledges nothing: a filter that returns 0."""
+    """Attaches a filter that returns 0: the kernel drops every packet for this socket, and so acknowledges
+    none."""
     program = create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
     one.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", 1, addressof(program)))

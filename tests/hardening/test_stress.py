@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.hardening.stress import stress
 
 SLOW = 3.0
-"""Seconds that a publish may take here, where the processors also run other tests. `make stress` allows 0.1."""
+"""Seconds that a publish may take here, since the processors also run other tests. `make stress` allows 0.1."""
 SECONDS = float(os.environ.get("ROOMCAST_TEST_STRESS_SECONDS", "6"))
 
 

@@ -38,7 +38,8 @@ def plan(**changes: Any) -> Plan:
 
 
 async def attacked(server: faulty_server.Honest, messages: int = 200, cuts: int = 40, **changes: Any) -> Attack:
-    """For as long as it takes to publish so much, and to resume so often."""
+    """Attacks `server` until `messages` were acknowledged and streams were resumed `cuts` times. Returns the
+    attack."""
     async with server.serve() as url:
         attack = Attack(Target.parse(url), plan(seconds=PATIENCE, **changes))
         running = asyncio.create_task(attack.run())
@@ -70,7 +71,7 @@ async def test_a_server_that_is_full_breaks_no_promise() -> None:
     assert attack.record.counts["sent away"] > 0
 
 
-async def test_who_is_sent_away_by_a_proxy_comes_back() -> None:
+async def test_a_follower_that_a_proxy_sends_away_comes_back() -> None:
     attack = await attacked(faulty_server.SendsAwayLikeAProxy(), patience=PATIENCE)
     assert attack.record.violations == [], attack.plan
     assert attack.record.counts["sent away"] > 0
@@ -106,8 +107,8 @@ async def test_who_is_sent_away_by_a_proxy_comes_back() -> None:
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
-async def test_a_server_that_lies_is_found_out(server: type[faulty_server.Honest], words: str) -> None:
-    """An attack is random, and on a busy machine it may not come to the lie: one of three must."""
+async def test_a_faulty_server_is_found_out(server: type[faulty_server.Honest], words: str) -> None:
+    """An attack is random, and on a busy machine it may miss the fault: one of three attacks must find it."""
     for _ in range(3):
         violations = (await attacked(server())).record.violations
         if any(re.search(words, said) for said in violations):
@@ -115,7 +116,7 @@ async def test_a_server_that_lies_is_found_out(server: type[faulty_server.Honest
     raise AssertionError(violations)
 
 
-def test_who_comes_in_under_another_epoch_is_no_second_broken_promise() -> None:
+def test_a_stream_under_another_epoch_is_no_second_broken_promise() -> None:
     record = Record()
     record.same_epoch(Position("fake", 1))
     heard = Transcript(record, "follower 1", ["a"])
@@ -137,7 +138,7 @@ async def test_roomcast_passes_a_short_attack(serve: Serve, log: str, retained: 
     assert "Traceback" not in server.said()
 
 
-async def test_an_attack_that_would_trim_what_others_have_does_nothing(serve: Serve) -> None:
+async def test_an_attack_that_would_trim_messages_of_others_does_nothing(serve: Serve) -> None:
     server = serve("--max-messages=10000")
     stored = server.publish("precious")
     attack = Attack(Target.parse(server.url), Plan())
@@ -148,7 +149,7 @@ async def test_an_attack_that_would_trim_what_others_have_does_nothing(serve: Se
     assert len(server.get("/rooms").json()["rooms"]) == 1
 
 
-async def test_an_attack_that_may_trim_what_others_have_or_does_not_goes_on(serve: Serve) -> None:
+async def test_an_attack_that_is_confirmed_or_trims_nothing_of_others_goes_on(serve: Serve) -> None:
     server = serve("--max-messages=10")
     server.publish("x")
     allowed = Attack(Target.parse(server.url), plan(overrun=True, patience=PATIENCE))
@@ -163,14 +164,14 @@ async def test_an_attack_that_may_trim_what_others_have_or_does_not_goes_on(serv
 
 
 @pytest.mark.parametrize(("messages", "allowed"), [(8, True), (10, False)])
-async def test_what_is_held_and_what_may_be_is_added_up(messages: int, allowed: bool) -> None:
+async def test_the_attacks_messages_must_fit_beside_the_retained_ones(messages: int, allowed: bool) -> None:
     counts = {"messages": 2, "messages_limit": 11, "bytes": 10, "bytes_limit": 10_000}
     metrics = "".join(f"roomcast_log_{name} {float(value)}\n" for name, value in counts.items())
     answers = {"/rooms": b'{"rooms":[{"messages":2}]}', "/metrics": metrics.encode()}
     await _checked(answers, messages, allowed)
 
 
-async def test_a_server_that_does_not_say_what_it_keeps_is_attacked_only_where_it_is_empty() -> None:
+async def test_a_server_that_does_not_say_what_it_retains_is_attacked_only_if_it_is_empty() -> None:
     await _checked({"/rooms": b'{"rooms":[]}', "/metrics": b""}, 10**9, True)
     await _checked({"/rooms": b'{"rooms":[{"messages":2}]}', "/metrics": b"Not Found"}, 1, False)
 
@@ -188,7 +189,7 @@ async def _checked(answers: dict[str, bytes], messages: int, allowed: bool) -> N
             await checking
 
 
-async def test_the_rooms_of_an_attack_are_removed_where_the_server_lets_it() -> None:
+async def test_the_rooms_of_an_attack_are_removed_if_the_server_allows_it() -> None:
     asked: list[tuple[str, str]] = []
 
     class Fake:
@@ -201,20 +202,20 @@ async def test_the_rooms_of_an_attack_are_removed_where_the_server_lets_it() -> 
 
 
 async def rise(attack: Attack, name: str, by: int) -> None:
-    """Until so many more were counted."""
+    """Waits until the count `name` of the attack has grown by `by`."""
     wanted = attack.record.counts[name] + by
     await asyncio.to_thread(wait_for, lambda: attack.record.counts[name] >= wanted, f"{by} more {name}")
 
 
 async def test_a_server_that_is_away_for_a_while_breaks_no_promise(serve: Serve) -> None:
-    """Ended in both ways, with followers and publishers under way."""
+    """The server is killed, and later drained, while followers and publishers are connected."""
     server = serve()
     attack = Attack(Target.parse(server.url), plan(seconds=60, patience=PATIENCE))
     running = asyncio.create_task(attack.run())
     for end in (Running.kill, Running.terminate):
         await rise(attack, "acknowledged", 100)
         await asyncio.to_thread(end, server)
-        await rise(attack, "cuts", 2 * len(attack.followers))  # the stream's end, and nobody there
+        await rise(attack, "cuts", 2 * len(attack.followers))  # the end of the stream, and a refused connection
         await rise(attack, "tried again", len(attack.publishers))
         server = await asyncio.to_thread(serve, "--port", str(server.port))
     attack.stop()
@@ -264,7 +265,7 @@ async def test_a_publisher_that_meets_503_waits_as_it_is_told(monkeypatch: pytes
     "url",
     ["localhost:8080", "ftp://x", "http://", "http://x:99999", "http://x/?y", "http://a b/", "http://x/\r\n"],
 )
-def test_what_is_no_url_of_a_server_is_refused(url: str) -> None:
+def test_a_text_that_is_no_url_of_a_server_is_refused(url: str) -> None:
     with pytest.raises(Unusable, match="such as http://localhost:8080"):
         Target.parse(url)
 
@@ -296,7 +297,7 @@ def test_the_command_says_what_it_found(server: Running) -> None:
     assert done.stderr == ""
 
 
-def test_the_command_ends_with_1_where_a_promise_broke() -> None:
+def test_the_command_ends_with_1_if_a_promise_broke() -> None:
     async def run() -> subprocess.CompletedProcess[str]:
         async with faulty_server.CountsWrong().serve() as url:
             return await asyncio.to_thread(torture, url)
@@ -329,7 +330,9 @@ def test_the_first_interrupt_ends_with_the_verdict_and_the_second_at_once(server
                 before = server.metric("roomcast_messages_published_total")
                 wait_for(lambda: server.metric("roomcast_messages_published_total") > before + 100, "an attack")  # noqa: B023
                 if interrupts == 2:
-                    server.process.send_signal(signal.SIGSTOP)  # so that the first leaves it waiting
+                    server.process.send_signal(
+                        signal.SIGSTOP
+                    )  # so that the attack still waits after the first interrupt
                 for _ in range(interrupts):
                     process.send_signal(signal.SIGINT)
                     if interrupts == 2:
@@ -344,7 +347,7 @@ def test_the_first_interrupt_ends_with_the_verdict_and_the_second_at_once(server
 
 
 def signal_taken(pid: int) -> bool:
-    """Whether no SIGINT waits for the process."""
+    """Whether the process has no pending SIGINT."""
     pending = re.findall(r"^(?:Sig|Shd)Pnd:\s+(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     return not any(int(mask, 16) >> (signal.SIGINT - 1) & 1 for mask in pending)
 
@@ -394,7 +397,7 @@ async def test_it_attacks_through_tls_a_prefix_and_a_header(
 
 @asynccontextmanager
 async def front(behind: int, context: ssl.SSLContext) -> AsyncIterator[int]:
-    """The port of a proxy with a path of its own, for those who know the header."""
+    """Runs a proxy that serves `/live/` to clients that send the header X-Let-Me. Gives its port."""
 
     tasks: set[asyncio.Task[None]] = set()
 
@@ -433,7 +436,7 @@ async def pass_through(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 
 
 def one_request(head: bytes) -> bytes:
-    """Without the prefix, and the last of its connection."""
+    """The head without the prefix, and with `Connection: close`."""
     return head.replace(b" /live/", b" /", 1).replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
 
 

@@ -1,4 +1,5 @@
-"""Caps that are small, lowered, or outrun: each gap says exactly what is gone, and no publish waits for it."""
+"""Caps that are small, lowered, or reached faster than readers read: each gap is exact, and no publish waits
+for the trimming."""
 
 from __future__ import annotations
 
@@ -16,11 +17,12 @@ from tests.running import Running, wait_for
 
 ROOMS = ("busy", "quiet")
 AT_ONCE = 1.0
-"""Seconds that a publish may take on a busy machine; trimming 10,000 messages in one go takes no less."""
+"""Seconds that a publish may take on a busy machine; trimming 10,000 messages in one step takes at least as
+long."""
 
 
 class Log:
-    """The published messages, and their followers."""
+    """A server, the messages published to it, and the slowest publish in seconds."""
 
     def __init__(self, server: Running) -> None:
         self.server = server
@@ -29,7 +31,7 @@ class Log:
         self._count = 0
 
     def publish(self, room: str, count: int = 1) -> Sequence[str]:
-        """A batch; its ids."""
+        """Publishes a batch of `count` messages; returns their ids."""
         texts = [f"text {self._count + n}" for n in range(count)]
         self._count += count
         self.record.attempt(texts, room)
@@ -41,8 +43,8 @@ class Log:
         return [message["id"] for message in answer.json()]
 
     def resume(self, last_id: str, *rooms: str) -> Transcript:
-        """Somebody who was away since then, and is live again."""
-        heard = Transcript(self.record, f"who follows {rooms}", rooms, last_id)
+        """Resumes after `last_id` until the stream is live, and checks what it heard."""
+        heard = Transcript(self.record, f"the follower of {rooms}", rooms, last_id)
         query = "&".join(f"room={room}" for room in rooms)
         with Observer(self.server.port, f"/messages?{query}", headers={"Last-Event-ID": last_id}) as follower:
             listen(heard, follower, self.record.newest(rooms[0]))
@@ -52,7 +54,7 @@ class Log:
 
 
 def listen(heard: Transcript, follower: Observer, to: int) -> None:
-    """Until it is live and has heard everything up to there, or that it is gone."""
+    """Reads until the stream is live and its position, by messages and gaps, has reached `to`."""
     live = False
     while not live or heard.position < to:
         event = follower.next()
@@ -67,7 +69,7 @@ def test_a_batch_larger_than_the_cap_is_refused_and_one_as_large_takes_all(serve
     kept = server.publish("busy", 20)
     refused = server.server.post([{"room": "busy", "text": "x"}] * 51)
     assert refused.status_code == 413
-    assert server.resume(first, *ROOMS).gaps == []  # nothing was trimmed for it
+    assert server.resume(first, *ROOMS).gaps == []  # the refused batch trimmed nothing
     taken = server.publish("busy", 50)
     wait_for(lambda: server.server.metric("roomcast_log_messages") == 50, "the trimming")
     heard = server.resume(kept[4], *ROOMS)
@@ -92,16 +94,16 @@ def test_a_cap_lowered_to_10_over_a_full_log_holds_up_nobody(serve: Serve) -> No
     [gap] = server.resume(ids[-20], "busy").gaps
     lost = len(server.record.known("busy", seq(ids[-20]), gap.before - 1))
     assert gap.at_most is not None
-    assert 8 <= lost <= gap.at_most <= lost + 11  # which are those of the quiet room
+    assert 8 <= lost <= gap.at_most <= lost + 11  # the 11 are those of the quiet room
     assert server.resume(ids[0], *ROOMS).gaps[0].rooms == set(ROOMS)
     assert server.resume(server.publish("busy")[0], *ROOMS).gaps == []
 
 
-def test_a_cap_that_outruns_the_slowest_reader_is_told_to_it_exactly(serve: Serve) -> None:
+def test_a_reader_that_is_slower_than_the_trimming_is_told_an_exact_gap(serve: Serve) -> None:
     server = Log(serve("--max-messages=100"))
     [first] = server.publish("quiet")
     for rooms in (("busy",), ROOMS):
-        heard = Transcript(server.record, f"who follows {rooms}", rooms, server.publish("quiet")[0])
+        heard = Transcript(server.record, f"the follower of {rooms}", rooms, server.publish("quiet")[0])
         query = "&".join(f"room={room}" for room in rooms)
         resumed = {"Last-Event-ID": heard.last_id}
         target = f"/messages?{query}"
@@ -111,7 +113,7 @@ def test_a_cap_that_outruns_the_slowest_reader_is_told_to_it_exactly(serve: Serv
             listen(heard, slow, server.record.newest("busy"))
         heard.judge()
         assert heard.gaps
-        assert heard.gaps[-1].before > 3_000  # it was served up to what it could take, and then from what is left
+        assert heard.gaps[-1].before > 3_000  # the server waited for it at first, and then sent what was left
         assert all(len(heard.seqs[room]) > 0 for room in rooms)
     assert server.record.violations == []
     assert server.slowest < AT_ONCE

@@ -1,8 +1,9 @@
-"""Nothing but delivering takes more than 5 ms of a turn of the loop, whatever is stored and whoever is connected.
+"""Nothing but delivering takes more than 5 ms of a turn of the loop, whatever is stored and however many are
+connected.
 
 A server whose turns are measured (`tests.hardening.watched`) holds 10,000 rooms and messages, and serves thousands
-of followers with rooms of their own. What a turn takes is CPU time of the loop's thread; what is too long is done
-again up to twice, since a cold cache doubles it now and then.
+of followers with rooms of their own. The time of a turn is CPU time of the loop's thread. A test whose turn was
+too long is repeated up to four times, since a cold cache may double the time.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from roomcast import tasks
-from roomcast.api.query import query
+from roomcast.api.query import parse_query
 from roomcast.delivery.gap import Opening
 from roomcast.delivery.hub import Hub
 from roomcast.delivery.streams import Streams
@@ -56,19 +57,19 @@ class Watched:
         self.turns()
 
     def turns(self) -> list[tuple[float, str]]:
-        """The longest since the last time, in seconds."""
+        """The longest turns since the last call, the longest first: seconds, and the callback."""
         self._file.unlink(missing_ok=True)
         self.server.process.send_signal(signal.SIGUSR1)
         wait_for(self._file.exists, "the turns")
         return self.ended()
 
     def ended(self) -> list[tuple[float, str]]:
-        """The same, of a server that has ended."""
+        """The longest turns that the server wrote last, such as at its end."""
         longest: list[tuple[float, str]] = json.loads(self._file.read_text())
         return longest
 
     def check(self, act: Callable[[], object]) -> None:
-        """Does it, and does it again where a turn was too long."""
+        """Calls `act`, and repeats it if a turn took too long, five times at most."""
         for _ in range(TRIES):
             self.turns()
             act()
@@ -279,7 +280,7 @@ async def test_a_log_that_begins_anew_abandons_all_streams_at_once_and_ends_them
     assert follow(streams, FakeConnection(), Opening(0)) in streams.active
 
 
-async def test_the_place_of_the_newest_million_is_searched_and_not_walked() -> None:
+async def test_the_position_of_the_newest_million_is_found_without_walking_them() -> None:
     log = MemoryLog(Retention(max_messages=1_000_000, max_bytes=10**9))
     for number in range(100):
         log.append([Draft("ab"[number % 2], None, b"x")] * 1_000)
@@ -292,7 +293,7 @@ async def test_the_place_of_the_newest_million_is_searched_and_not_walked() -> N
     assert time.thread_time() - began < TURN
 
 
-async def test_a_large_message_in_the_place_of_thousands_takes_turns() -> None:
+async def test_a_large_message_that_displaces_thousands_trims_them_in_turns() -> None:
     log = MemoryLog(Retention(max_messages=100_000, max_bytes=1_000_000))
     for _ in range(10):
         log.append([Draft("a", None, b"x" * 100)] * 1_000)
@@ -305,7 +306,7 @@ async def test_a_large_message_in_the_place_of_thousands_takes_turns() -> None:
         assert (await log.bounds()).trimmed - before <= 1_000
 
 
-def test_only_so_many_unknown_names_are_compared() -> None:
+def test_only_32_unknown_names_are_compared() -> None:
     with pytest.raises(Invalid) as refused:
-        query(b"room=a&" + b"&".join(b"rooms%d=1" % number for number in range(120)), "")
+        parse_query(b"room=a&" + b"&".join(b"rooms%d=1" % number for number in range(120)))
     assert 0 < len(refused.value.faults) <= 32

@@ -1,4 +1,4 @@
-"""Each process of a server with workers is killed, and stopped, while it has much to do."""
+"""Each process of a server with workers is killed, and stopped, under load."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def killed(server: Running, name: str) -> None:
 
 
 STOPPED = os.environ.get("ROOMCAST_TEST_STOPPED_SECONDS")
-"""20 has each process stand still for so long."""
+"""Seconds for which each process is stopped, such as 20, in place of the short times below."""
 
 
 @pytest.mark.parametrize(("name", "seconds"), [("1", 6.5), ("log", 1), ("supervisor", 1)])
 async def test_a_process_that_stood_still_goes_on_and_nothing_is_lost(
     serve: Serve, name: str, seconds: float
 ) -> None:
-    """A worker for longer than trimming waits for it: its followers are told of what they missed."""
+    """A worker is stopped for longer than trimming waits for it: its followers are told a gap."""
     server = serve("--workers=2", "--max-messages", "200", "--heartbeat=1", "--no-access-log")
     pid = server.process.pid if name == "supervisor" else processes(server)[name]
     async with Load(server, keyed=0, pause=0.1) as load:

@@ -1,9 +1,9 @@
 """Runs `roomcast` with every turn of its loop measured: `python -m tests.hardening.watched FILE serve …`.
 
-Under asyncio's own loop, where each callback goes through `Handle._run`; uvloop's are out of reach. A turn is the
-CPU time that the loop's thread takes for one callback, so that a busy machine changes nothing. Looking for garbage
-is left out, and so is accepting a crowd of connections, which asyncio does in one callback and uvloop does not. At
-SIGUSR1, and at the end, the longest turns since the last such signal are written to FILE.
+It uses asyncio's own loop, where each callback goes through `Handle._run`; uvloop has no such place. A turn is the
+CPU time that the loop's thread takes for one callback, so a busy machine does not change it. Garbage collection is
+not counted, nor is accepting many connections, which asyncio does in one callback and uvloop does not. At SIGUSR1,
+and at the end, the longest turns since the last such signal are written to FILE.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _KEPT = 5
 
 
 class Watch:
-    """The longest turns."""
+    """Keeps the five longest turns."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._longest: list[tuple[float, str]] = []
         self._collecting = 0.0
         self._collected = 0.0
-        """Seconds of this turn in which Python looked for garbage."""
+        """Seconds of this turn that garbage collection took."""
 
     def install(self) -> None:
         run = asyncio.Handle._run

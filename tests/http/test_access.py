@@ -17,8 +17,8 @@ def heard(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture
 
 
 def test_a_program_that_configured_logging_gets_a_record_with_its_fields(heard: pytest.LogCaptureFixture) -> None:
-    assert access.noted()
-    access.note("10.0.0.1", "GET", b"/messages?room=a", 200, 0.0123, "alice")
+    assert access.is_enabled()
+    access.log_request("10.0.0.1", "GET", b"/messages?room=a", 200, 0.0123, "alice")
     [record] = heard.records
     assert record.getMessage() == "10.0.0.1 GET /messages?room=a 200 12.3 ms alice"
     assert record.fields == {  # type: ignore[attr-defined]
@@ -32,11 +32,11 @@ def test_a_program_that_configured_logging_gets_a_record_with_its_fields(heard: 
 
 
 def test_a_record_shows_no_secret(heard: pytest.LogCaptureFixture) -> None:
-    access.note("10.0.0.1", "GET", b"/messages?room=a&%74icket=hidden", 200, 0.0)
+    access.log_request("10.0.0.1", "GET", b"/messages?room=a&%74icket=hidden", 200, 0.0)
     [record] = heard.records
     assert record.getMessage() == "10.0.0.1 GET /messages?room=a&%74icket=… 200 0.0 ms"
     assert "hidden" not in str(record.__dict__)
 
 
 def test_nothing_is_logged_while_logging_is_off() -> None:
-    assert not access.noted()
+    assert not access.is_enabled()

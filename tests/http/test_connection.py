@@ -55,7 +55,7 @@ class FakeStream(Stream):
     def pump(self, head: bytes = b"") -> None:
         self.told.append("pump")
 
-    def lost(self, reason: str) -> None:
+    def connection_lost(self, reason: str) -> None:
         self.told.append(reason)
 
 

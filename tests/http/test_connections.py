@@ -30,7 +30,7 @@ class Connection:
     def shutdown(self) -> None: ...
 
 
-class Limited(Settings):
+class LimitColumns(Settings):
     """Takes four connections."""
 
     connections_limit = 4
@@ -50,7 +50,7 @@ def closed() -> Counter[str]:
 
 @pytest.fixture
 def connections(closed: Counter[str]) -> Connections:
-    return Connections(Limited(), closed)
+    return Connections(LimitColumns(), closed)
 
 
 def aborted(connections: list[Connection]) -> list[int]:
@@ -68,12 +68,12 @@ def test_the_connection_that_was_silent_longest_is_closed_for_a_new_one(
 def test_silent_connections_are_closed_first_while_they_are_the_majority(connections: Connections) -> None:
     made = entered(connections, *range(4))
     for number in (1, 0):
-        connections.works(made[number])
-        connections.waits(made[number])
+        connections.mark_busy(made[number])
+        connections.mark_waiting(made[number])
     made += entered(connections, 4)
     assert aborted(made) == [2]
-    connections.works(made[3])
-    connections.waits(made[3])
+    connections.mark_busy(made[3])
+    connections.mark_waiting(made[3])
     made += entered(connections, 5)
     assert aborted(made) == [1, 2]
 
@@ -81,7 +81,7 @@ def test_silent_connections_are_closed_first_while_they_are_the_majority(connect
 def test_a_connection_being_served_is_not_closed_for_others(connections: Connections) -> None:
     made = entered(connections, *range(4))
     for one in made:
-        connections.works(one)
+        connections.mark_busy(one)
     made += entered(connections, 4)
     assert aborted(made) == [4]
 
@@ -98,7 +98,7 @@ def test_a_stream_counts_and_is_not_closed_for_others(connections: Connections) 
 
 def test_a_connection_closed_for_others_stays_closed(connections: Connections) -> None:
     made = entered(connections, *range(5))
-    connections.waits(made[0])
+    connections.mark_waiting(made[0])
     connections.hand_over(made[0], made[0])
     connections.follow(made[0])()
     connections.leave(made[0])

@@ -120,7 +120,7 @@ async def test_a_flood_is_answered_late_and_a_cached_credential_at_once(context:
     for client in late:
         await until(lambda client=client: client.written)  # type: ignore[misc]
         assert b"429" in client.written[:12]
-        assert b"too many credentials from this address are not good: send one that is" in client.written
+        assert b"too many invalid credentials came from this address: send a valid one" in client.written
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -1,4 +1,4 @@
-"""Event streams of servers that we did not write, for our client: sse-starlette's, and FastAPI's own."""
+"""Event streams of other servers, for our client: of sse-starlette, and of FastAPI itself."""
 
 from __future__ import annotations
 

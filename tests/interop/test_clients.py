@@ -1,4 +1,4 @@
-"""Clients that we did not write follow a stream, over a restart of the server."""
+"""Other people's clients follow a stream over a restart of the server."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ PAID: dict[str, Any] = {"type": "order.paid", "data": {"order": 7}}
 
 
 NEVER = "--heartbeat=600"
-"""Nothing comes where nothing is said: a client that waits in vain has its read time-out."""
+"""Read time-out in seconds of a client that waits for a message that does not come."""
 
 
 @contextmanager
 def following(folder: Path, *command: str) -> Iterator[Running]:
-    """A program that prints a stream."""
+    """Runs a program that prints a stream."""
     program = Running([*command], folder)
     try:
         yield program
@@ -40,7 +40,7 @@ def following(folder: Path, *command: str) -> Iterator[Running]:
 
 
 def lines(program: Running, count: int) -> list[str]:
-    """Its first lines, waited for."""
+    """Waits for the first `count` lines of a program, and returns them."""
     wait_for(lambda: program.said().count("\n") >= count, f"{count} lines")
     return program.said().split("\n")[:count]
 
@@ -87,7 +87,7 @@ def test_sseclient_py_reads_it(serve: Serve) -> None:
         assert seen[0].retry == "3000"
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # its own, of aiohttp
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # a warning of aiohttp's
 async def test_aiohttp_sse_client_reads_it(server: Running) -> None:
     stored = [server.publish("a"), server.publish("b\nc", **PAID)]
     url = f"{server.url}/messages?room=developers"
@@ -109,7 +109,7 @@ async def test_our_client_follows_and_resumes_what_other_servers_send(tmp_path: 
             assert await asyncio.wait_for(asyncio.wrap_future(reading), PATIENCE) == expected
         async with asyncio.timeout(PATIENCE), aconnect(url) as events:
             assert [_numbers(await anext(events)) for _ in expected] == expected
-            if framework == "sse-starlette":  # it says when it is over
+            if framework == "sse-starlette":  # the stream ends by itself
                 assert [event async for event in events] == []
     finally:
         server.kill()
@@ -141,7 +141,7 @@ def test_npm_eventsource_resumes_over_a_restart(serve: Serve, tmp_path: Path) ->
 
 
 def _rows(program: Running) -> list[Any]:
-    """The events its listeners were given, without the failed attempts."""
+    """The events that the program's listeners got, without failed attempts."""
     whole = program.said().split("\n")[:-1]
     return [row for row in map(json.loads, whole) if row[0] != "error"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from roomcast.delivery.gap import Owed
+from roomcast.delivery.gap import Opening, PendingLosses
 from roomcast.log.base import Batch, Idempotency, Log, LogConsumer, Page, RoomSort, RoomStats
 from roomcast.model.message import Draft, Message
 from roomcast.model.rooms import Selection
@@ -40,7 +40,7 @@ async def listed(log: Log, prefix: str = "", sort: RoomSort = "name", limit: int
 def told(page: Page, after: int) -> dict[str, int]:
     """How many messages of each room a page after a position reports as lost."""
     found: dict[str, int] = {}
-    for one in Owed(after, exact=True).missing(page):
+    for one in PendingLosses(Opening(after)).missing(page):
         found[one.room] = found.get(one.room, 0) + one.at_most
     return found
 

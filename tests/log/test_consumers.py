@@ -14,19 +14,18 @@ def stored(*seqs: int) -> list[Message]:
     return [Message(seq, "a", None, seq, seq - 1, b"{}") for seq in seqs]
 
 
-@pytest.mark.parametrize("holds", [True, False])
 @pytest.mark.parametrize(
     ("there", "missed"),
     [([6, 7], 5), ([1, 2, 7], 4), ([1, 2, 3, 4, 5, 6, 7], 0), ([2], 1), ([], 7)],
     ids=["trimmed", "taken by a rule", "whole", "more to come", "all gone"],
 )
 async def test_messages_that_are_gone_before_they_are_fetched_are_missed_even_if_no_trimming_was_told(
-    holds: bool, there: list[int], missed: int
+    there: list[int], missed: int
 ) -> None:
     async def fetch(after: int) -> Sequence[Message]:
         return stored(*there)
 
-    consumer = Consumers(7, 0, fetch, lambda: None).open("test", 0, holds=holds)
+    consumer = Consumers(7, 0, fetch, lambda: None).open("test", 0)
     batch = await anext(consumer)
     assert (list(batch.messages), batch.missed) == (stored(*there), missed)
 
@@ -53,7 +52,7 @@ async def test_a_consumer_that_moves_again_holds_back_trimming_again() -> None:
     consumer = consumers.open("test", 0)
     consumers.push(stored(1), 0)
     for _ in range(STILL_SECONDS + 1):
-        consumer.check(consumers.newest)
+        consumer.check_progress(consumers.newest)
     assert consumers.floor is None
     await anext(consumer)
     consumers.push(stored(2), 0)
@@ -62,14 +61,14 @@ async def test_a_consumer_that_moves_again_holds_back_trimming_again() -> None:
     consumers.end()
 
 
-@pytest.mark.parametrize(("checks", "holding"), [(STILL_SECONDS, True), (STILL_SECONDS + 1, False)])
-async def test_a_consumer_stands_still_only_after_its_time(checks: int, holding: bool) -> None:
+@pytest.mark.parametrize(("checks", "stands_still"), [(STILL_SECONDS, False), (STILL_SECONDS + 1, True)])
+async def test_a_consumer_stands_still_only_after_its_time(checks: int, stands_still: bool) -> None:
     consumers = Consumers(0, 0, never, lambda: None)
     consumer = consumers.open("test", 0)
     consumers.push(stored(1), 0)
     for _ in range(checks):
-        consumer.check(consumers.newest)
-    assert consumer.holding is holding
+        consumer.check_progress(consumers.newest)
+    assert consumer.stands_still is stands_still
     consumers.end()
 
 

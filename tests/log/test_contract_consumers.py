@@ -124,7 +124,7 @@ async def test_the_positions_of_consumers_are_told_by_their_names(
     assert log.positions() == {"twice": 0, "other": 2}
     await behind.aclose()
     assert log.positions() == {"twice": 2, "other": 2}
-    monkeypatch.setattr(positions, "NAMED", 1)
+    monkeypatch.setattr(positions, "MOST_NAMES", 1)
     assert log.positions() == {"twice": 2}
 
 
@@ -138,9 +138,9 @@ async def test_a_consumer_that_is_behind_continues_from_the_log(log: Log, monkey
 
 
 @pytest.mark.not_on("mongodb", because="the collection trims itself, for all processes")
-async def test_the_slowest_consumer_that_holds_back_trimming_decides_what_is_trimmed(open_log: Open) -> None:
+async def test_the_slowest_consumer_decides_what_is_trimmed(open_log: Open) -> None:
     log = await open_log(max_messages=2)
-    fast, slow, careless = log.consumer("fast", 0), log.consumer("slow", 0), log.consumer("c", 0, holds=False)
+    fast, slow = log.consumer("fast", 0), log.consumer("slow", 0)
     await publish(log, *"aaaaaa")
     await take(fast, 6)
     waiting = asyncio.create_task(next_batch(fast))
@@ -152,20 +152,6 @@ async def test_the_slowest_consumer_that_holds_back_trimming_decides_what_is_tri
     await waiting
     await asyncio.gather(asyncio.create_task(next_batch(fast)), again)
     await trimmed(log, 5)
-    del careless
-
-
-@pytest.mark.not_on("mongodb", because="the collection trims itself, for all processes")
-async def test_a_consumer_that_does_not_hold_back_trimming_is_told_how_many_it_missed(
-    open_log: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feeding, "RECENT_BYTES", 1)
-    log = await open_log(max_messages=2)
-    careless = log.consumer("careless", 0, holds=False)
-    await publish(log, *"aaaaaa")
-    await trimmed(log, 4)
-    batch = await next_batch(careless)
-    assert (seqs(batch.messages), batch.missed) == ([5, 6], 4)
 
 
 @pytest.mark.not_on("mongodb", because="the collection trims itself, for all processes")
@@ -176,7 +162,7 @@ async def test_a_consumer_that_stands_still_holds_back_trimming_only_for_a_while
     monkeypatch.setattr(feeding, "STILL_SECONDS", 0.05)
     monkeypatch.setattr(feeding, "RECENT_BYTES", 1)
     log = await open_log(max_messages=2)
-    still, other = log.consumer("still", 0), log.consumer("other", 6, holds=False)
+    still, other = log.consumer("still", 0), log.consumer("other", 6)
     await publish(log, *"aaaaaa")
     while (await next_batch(other)).trimmed < 4:  # consumers are told a moment after readers see it
         pass

@@ -60,7 +60,7 @@ async def test_a_revocation_goes_when_all_credentials_that_it_ends_have_expired(
 async def test_no_revocation_is_forgotten_for_another(
     log: Log, now: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(revoked, "MOST", 2)
+    monkeypatch.setattr(revoked, "MAX_REVOCATIONS", 2)
     await log.revoke(Revocation("1", None, NOW))
     await log.revoke(Revocation("2", None, NOW))
     with pytest.raises(TooManyRevocations, match="replace the secret"):

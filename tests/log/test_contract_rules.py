@@ -108,14 +108,13 @@ async def test_a_rule_removes_only_delivered_messages(open_log: Open) -> None:
     assert [cut.room for cut in cuts] == ["a"]
 
 
-@pytest.mark.parametrize("holds", [True, False])
 async def test_a_consumer_that_begins_before_messages_that_a_rule_removed_is_told_how_many(
-    open_log: Open, holds: bool
+    open_log: Open,
 ) -> None:
     log = await open_log(rooms=(RoomRule("a", max_messages=2),))
     await publish(log, *"bbaaaaab")
     await kept(log, [6, 7], "a")
-    tail = log.consumer("test", 1, holds=holds)
+    tail = log.consumer("test", 1)
     batch = await next_batch(tail)
     assert (seqs(batch.messages), batch.missed) == ([2, 6, 7, 8], 3)
     await publish(log, "b")

@@ -20,9 +20,9 @@ PAYLOAD = Raw(msgspec.msgpack.encode(1))
 class Recorder:
     """A worker's connection, or a worker's log, that keeps the frames sent over it."""
 
-    def __init__(self, worker: int = 0, waiting: int = 0) -> None:
+    def __init__(self, worker: int = 0, unread_bytes: int = 0) -> None:
         self.worker = worker
-        self.waiting = waiting
+        self.unread_bytes = unread_bytes
         self.frames: list[Struct] = []
         self.aborted = False
 
@@ -34,7 +34,7 @@ class Recorder:
 
     def forget(self, number: int) -> None: ...
 
-    def away(self) -> str:
+    def why_away(self) -> str:
         return ""
 
     def of(self, kind: type[Struct]) -> list[Struct]:
@@ -93,11 +93,11 @@ def test_nothing_is_read_from_a_worker_that_does_not_read() -> None:
 
 
 async def test_a_consumer_whose_wait_is_cancelled_requests_its_batch_once() -> None:
-    home = Recorder()
-    consumer = RemoteConsumer(home, 1, "test", 0, holds=True)
+    log = Recorder()
+    consumer = RemoteConsumer(log, 1, "test", 0)
     for _ in range(3):
         waiting = asyncio.ensure_future(anext(consumer))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-    assert len(home.of(NextBatch)) == 1
+    assert len(log.of(NextBatch)) == 1

@@ -7,15 +7,15 @@ import pytest
 from roomcast.log.base import Idempotency
 from roomcast.log.memory import keys as memory_keys
 from roomcast.log.memory.keys import MemoryKeys
-from roomcast.log.sequencer import KEY_MS, Kept, NewKey
+from roomcast.log.sequencer import KEY_MS, KeyedAppend, NewKey
 
 
 def keys_of(*stored_at: int) -> MemoryKeys:
     """MemoryKeys named by their seqs, from 1, whose messages are gone. `stored_at`: their times in ms."""
     keys = MemoryKeys()
     for seq, time in enumerate(stored_at, 1):
-        new = NewKey("", str(seq), Kept(b"", seq, 1, time))
-        keys.known[new.scope, new.key] = new.kept
+        new = NewKey("", str(seq), KeyedAppend(b"", seq, 1, time))
+        keys.known[new.scope, new.key] = new.append
         keys.add([new])
         keys.drop(seq)
     return keys

@@ -13,7 +13,7 @@ from roomcast.log.base import PAGE_BYTES
 from roomcast.log.mongodb.documents import AppendDocument, to_document
 from roomcast.log.mongodb.opening import Store
 from roomcast.log.mongodb.reader import MongoReader
-from roomcast.log.trimming import Trimmed
+from roomcast.log.trimming import Trimming
 from roomcast.model.message import Message
 
 
@@ -59,7 +59,7 @@ class Collection:
 
 def _document(seq: int, body: bytes) -> dict[str, Any]:
     message = Message(seq, "a", None, 1000, seq - 1, body)
-    return to_document(AppendDocument([message], [Trimmed(seq - 1, 0, seq - 1)], 1, 1, 0, len(body)))
+    return to_document(AppendDocument([message], [Trimming(seq - 1, 0, seq - 1)], 1, 1, 0, len(body)))
 
 
 def reader_of(collection: Collection) -> MongoReader:

@@ -13,7 +13,7 @@ import pytest
 from roomcast.log import register, room_index
 from roomcast.log.base import Log
 from roomcast.log.memory import MemoryLog
-from roomcast.log.register import REMEMBERED, Register, remembered
+from roomcast.log.register import LEAST_REGISTERED, Register, register_size
 from roomcast.log.sqlite import unregistered
 from roomcast.log.sqlite.log import SqliteLog, open_log
 from roomcast.model.errors import LogUnavailable
@@ -66,9 +66,11 @@ def test_the_register_never_counts_too_few_messages() -> None:
             assert told_of == there if after >= listed.since else told_of >= there
 
 
-@pytest.mark.parametrize(("max_messages", "listed"), [(1, REMEMBERED), (REMEMBERED, 2 * REMEMBERED)])
+@pytest.mark.parametrize(
+    ("max_messages", "listed"), [(1, LEAST_REGISTERED), (LEAST_REGISTERED, 2 * LEAST_REGISTERED)]
+)
 def test_the_register_lists_twice_as_many_messages_as_the_log_retains(max_messages: int, listed: int) -> None:
-    assert remembered(max_messages) == listed
+    assert register_size(max_messages) == listed
 
 
 async def test_the_register_survives_restarts(log: SqliteLog, tmp_path: Path) -> None:
@@ -119,7 +121,7 @@ async def test_a_failed_commit_leaves_the_register_unchanged(
 async def test_before_the_register_begins_a_loss_is_a_bound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(register, "REMEMBERED", 60)
+    monkeypatch.setattr(register, "LEAST_REGISTERED", 60)
     log = await open_log("sqlite:", str(tmp_path / "bounded.db"), retention=Retention(KEPT))
     try:
         names = await store(log, 40)
@@ -136,7 +138,7 @@ async def test_before_the_register_begins_a_loss_is_a_bound(
 
 
 async def test_a_room_in_memory_lists_the_messages_trimmed_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room_index, "GONE", 20)
+    monkeypatch.setattr(room_index, "LISTED_GONE", 20)
     log = MemoryLog(Retention(KEPT))
     names = await store(log, 40)
     await check(log, names)

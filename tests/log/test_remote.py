@@ -65,7 +65,7 @@ class Workers:
         await until(self._are_cut)
 
     async def _are_cut(self) -> bool:
-        return not any(link.up for link in self.links)
+        return not any(link.is_connected for link in self.links)
 
 
 @pytest.fixture
@@ -291,7 +291,7 @@ class Recorder:
         elif isinstance(frame, PeerQuestion) and frame.topic != "silence":
             self.link.send(PeerReply(frame.number, frame.payload))
 
-    def lost(self) -> None:
+    def disconnected(self) -> None:
         self.present = []
 
 

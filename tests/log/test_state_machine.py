@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from roomcast.delivery.gap import Missing, Owed
+from roomcast.delivery.gap import Missing, Opening, PendingLosses
 from roomcast.log import clock, sweep
 from roomcast.log.base import Appended, Idempotency, Log, LogConsumer, Page, RoomSort, RoomStats
 from roomcast.model.errors import KeyReused, TooLarge
@@ -229,7 +229,7 @@ class LogMachine(RuleBasedStateMachine):
 
     def check_losses(self, page: Page, selection: Selection, after: int) -> None:
         told: dict[str, list[Missing]] = {}
-        for one in Owed(after, exact=True).missing(page):
+        for one in PendingLosses(Opening(after)).missing(page):
             told.setdefault(one.room, []).append(one)
         # Of rooms that are followed by prefix, and that the log has forgotten, no one is named.
         forgotten = bool(told.pop("", None))
@@ -321,7 +321,7 @@ class LogMachine(RuleBasedStateMachine):
         page = self.run(self.log.read(selection, position, 1_000))
         gone = [m for m in self.stored if m.seq in self.gone and m.stored_at >= since]
         lost = {m.room for m in gone if selection.covers(m.room)}
-        told = {one.room for one in Owed(position, exact=True).missing(page)}
+        told = {one.room for one in PendingLosses(Opening(position)).missing(page)}
         assert told >= (lost & selection.rooms if "" in told else lost)
 
     @precondition(lambda self: self.stored)

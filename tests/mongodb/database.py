@@ -43,10 +43,10 @@ def widen(cursor: AsyncCursor[Document]) -> None:
 
 
 TUNINGS = {
-    "mongodb": MongoTuning(look_seconds=0.3),
+    "mongodb": MongoTuning(check_seconds=0.3),
     # With a shorter wait FerretDB repeats and loses documents.
-    "ferretdb": MongoTuning(await_ms=5_000, look_seconds=0.3, first_batch=1, opened=widen),
-    "secantusdb": MongoTuning(look_seconds=0.3),
+    "ferretdb": MongoTuning(await_ms=5_000, check_seconds=0.3, first_batch=1, opened=widen),
+    "secantusdb": MongoTuning(check_seconds=0.3),
 }
 
 

@@ -12,6 +12,6 @@ from tests.mongodb.database import SERVERS, TUNINGS
 if __name__ == "__main__":
     mongodb.TUNING = TUNINGS[os.environ.get("ROOMCAST_TEST_SERVER", SERVERS[0])]._replace(
         patience=float(os.environ.get("ROOMCAST_TEST_PATIENCE", MongoTuning().patience)),
-        look_seconds=MongoTuning().look_seconds,
+        check_seconds=MongoTuning().check_seconds,
     )
     main()

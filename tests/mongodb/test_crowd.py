@@ -138,7 +138,7 @@ async def reached(state: object, seconds: float = 60) -> None:
 async def test_writers_flat_out_share_one_dense_order_and_none_is_starved(mongo: MongoDB, writers: int) -> None:
     """All logs are in this process and share only the database. The first turns are not counted: one log writes
     alone until it notices the others. Nor is the last turn, which is cut short."""
-    url, tuning = mongo.url(), mongo.tuning._replace(look_seconds=MongoTuning().look_seconds)
+    url, tuning = mongo.url(), mongo.tuning._replace(check_seconds=MongoTuning().check_seconds)
     logs = [await mongodb.open_log(url, "", retention=Retention(), tuning=tuning) for _ in range(writers)]
     owner: dict[int, int] = {}
 
@@ -176,7 +176,7 @@ async def test_two_thousand_followers_that_reconnect_at_once_cost_the_database_a
         before, began = reads(proxy), time.monotonic()
         await asyncio.wait_for(asyncio.gather(*(until_live(server.port, position) for _ in range(2_000))), 60)
         # Each check makes three reads, however many followers there are.
-        looks = 3 * ((time.monotonic() - began) / MongoTuning().look_seconds + 1)
+        looks = 3 * ((time.monotonic() - began) / MongoTuning().check_seconds + 1)
         assert reads(proxy) - before < 10 + looks
 
 

@@ -207,7 +207,7 @@ async def test_a_cursor_that_ends_in_any_way_loses_nothing(
     ending: dict[str, object],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    writer, reader = await open_log(direct=True), await open_log(look_seconds=60)
+    writer, reader = await open_log(direct=True), await open_log(check_seconds=60)
     await publish(writer, "a")
     tail = reader.consumer("test", 0)
     assert seqs(await take(tail, 1)) == [1]
@@ -236,7 +236,7 @@ async def test_messages_that_the_cursor_does_not_return_are_found_by_the_check(
 
 
 async def test_a_cursor_that_repeats_and_skips_documents_loses_nothing(open_log: Open, proxy: Proxy) -> None:
-    writer, reader = await open_log(direct=True), await open_log(look_seconds=60)
+    writer, reader = await open_log(direct=True), await open_log(check_seconds=60)
     await publish(writer, "a")
     tail = reader.consumer("test", 0)
     await take(tail, 1)
@@ -278,12 +278,12 @@ async def test_an_outage_is_reported_and_ends_by_itself(log: MongoLog, proxy: Pr
 async def test_changed_caps_are_noticed(
     open_log: Open, proxy: Proxy, sign: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    log = await open_log(look_seconds=0.05, caps_seconds=0.05 if sign == "the time" else 3_600)
+    log = await open_log(check_seconds=0.05, caps_seconds=0.05 if sign == "the time" else 3_600)
     caps = log._tail._caps
     await publish(log, *"aaa")
 
     async def looked() -> bool:
-        return caps._held == 3 and caps._read_at > 0
+        return caps._retained == 3 and caps._read_at > 0
 
     await until(looked)
     assert log.retention == Retention(10_000, 5_000_000)
@@ -304,7 +304,7 @@ async def test_changed_caps_are_noticed(
 
 
 async def test_caps_are_not_read_with_each_check(open_log: Open, proxy: Proxy) -> None:
-    log = await open_log(look_seconds=0.01)
+    log = await open_log(check_seconds=0.01)
     await publish(log, "a")
 
     async def looked() -> bool:

@@ -34,7 +34,7 @@ from roomcast.log.register import Register
 from roomcast.model.draft import MAX_BATCH
 from roomcast.model.errors import LogRestarted, LogUnavailable, LogUnusable, TooLarge
 from roomcast.model.message import Message
-from roomcast.model.redact import redact
+from roomcast.model.redact import redacted_url
 from roomcast.model.retention import Retention
 from roomcast.model.revocation import Revocation
 from tests.log.steps import PATIENCE, draft, key, next_batch, publish, rooms, seqs, take, told, trimmed, until
@@ -428,7 +428,7 @@ async def test_empty_rooms_are_remembered_across_a_restart(
 async def test_rooms_that_were_not_saved_may_alarm_falsely_but_are_never_silent(
     open_log: Open, database: Database, mongo: MongoDB
 ) -> None:
-    log = await open_log(max_messages=2, tuning={"look_seconds": 3_600})
+    log = await open_log(max_messages=2, tuning={"check_seconds": 3_600})
     await publish(log, *"aabb")
     await log.close()
     await mongo.trim(database)
@@ -554,7 +554,7 @@ async def test_a_wrong_password_is_refused_in_a_sentence_that_does_not_repeat_it
     with pytest.raises(LogUnusable, match="refuses the user or the password") as refused:
         await open_any(url, retention=Retention())
     assert "hunter2" not in str(refused.value)
-    assert redact(url) == ferretdb.server.replace("://", "://somebody@") + "/x"
+    assert redacted_url(url) == ferretdb.server.replace("://", "://somebody@") + "/x"
 
 
 @pytest.mark.parametrize(

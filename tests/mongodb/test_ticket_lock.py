@@ -116,7 +116,7 @@ async def test_a_turn_lasts_for_as_long_again_as_its_first_write_took(
     lock.start_queueing()
     await in_time(lock)
     monkeypatch.setattr(ticket_lock, "_time", lambda: now)
-    lock._since = 0.0
+    lock._began_at = 0.0
     for took, lasts in ((0.05, True), (0.09, True), (0.11, False)):
         now = took
         assert lock.may_continue() is lasts

@@ -26,8 +26,8 @@ POLLING = PostgresTuning(active_poll=0.02, idle_poll=0.02)
 async def append_only(log: PostgresLog, *names: str) -> Row:
     """An append whose server ends before it has waited for the disk."""
     drafts = [draft(name) for name in names]
-    group = AppendGroup([PendingAppend.of(AppendRequest(drafts, None))], Retention(), RoomRules(()))
-    values = log._writer.values(randbits(63), group.parameters())
+    group = AppendGroup([PendingAppend.for_request(AppendRequest(drafts, None))], Retention(), RoomRules(()))
+    values = log._writer.append_arguments(randbits(63), group.parameters())
     row = await log._writing.row("append", *values[:-1], False)
     assert not row["synced"]
     return row

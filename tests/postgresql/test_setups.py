@@ -14,7 +14,7 @@ import pytest
 from roomcast.log import open_log as open_any
 from roomcast.log.postgresql.log import PostgresLog
 from roomcast.model.errors import LogUnusable
-from roomcast.model.redact import redact
+from roomcast.model.redact import redacted_url
 from roomcast.model.retention import Retention
 from tests.certificate import Certificate
 from tests.conftest import require
@@ -134,7 +134,7 @@ async def test_a_mistake_is_explained_in_one_sentence_without_the_password(
 
 
 def test_a_password_in_the_query_is_not_shown() -> None:
-    shown = redact(f"postgresql://localhost/x?password={SECRET}&sslpassword={SECRET}&user=a")
+    shown = redacted_url(f"postgresql://localhost/x?password={SECRET}&sslpassword={SECRET}&user=a")
     assert shown == "postgresql://localhost/x?password=…&sslpassword=…&user=a"
 
 

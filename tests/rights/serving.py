@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from roomcast.auth.keys import answers_for, sha256
+from roomcast.auth.keys import grantor_of, sha256
 from roomcast.auth.secrets import Secrets
 from roomcast.auth.tickets import seal
 from roomcast.model.settings.key import Key
@@ -81,7 +81,7 @@ KEYS = (
 ISS, AWAY = "https://app.example", "https://away.example"
 """Issuers: one with a key in a file, and one whose keys cannot be had."""
 ANONYMOUS = ("read:public/*", "publish:inbox/*")
-BY_NAME = {key.name: answers_for(key) for key in KEYS}
+BY_NAME = {key.name: grantor_of(key) for key in KEYS}
 
 
 def ticket(

@@ -16,8 +16,8 @@ from roomcast.auth.guard import Guard, Mode
 from roomcast.auth.keys import Keys
 from roomcast.auth.rights import ConfiguredRights
 from roomcast.delivery.engine import Engine
-from roomcast.delivery.gap import Gap, Opening
-from roomcast.delivery.tenure import REPLACEMENTS, Held, Holder, Tenures
+from roomcast.delivery.gap import Opening, PendingGap
+from roomcast.delivery.tenure import REPLACEMENTS, HeldStream, Holder, Tenures
 from roomcast.http.context import Context
 from roomcast.http.fast_path import FastPath
 from roomcast.http.handler import Handler
@@ -193,7 +193,7 @@ async def test_a_pending_gap_is_told_before_the_end() -> None:
     try:
         connection = FakeConnection(full_after=1)
         connection.writable = False
-        gap = Gap("x-1", ["a"], None, "epoch")
+        gap = PendingGap("x-1", ["a"], None, "epoch")
         stream = follow(engine.streams, connection, Opening(0, gap), head=b"head")
         stream.withdraw("expired")
         [told] = connection.told("gap")
@@ -260,10 +260,10 @@ def test_a_closed_stream_is_neither_ended_nor_replaced() -> None:
 def test_replacements_are_forgotten_after_a_minute() -> None:
     tenures, holder = Tenures(), Someone(ticket_nonce="a")
     for n in range(100):
-        tenures.enter(cast(Held, One(tenures, holder)), replaces=True, now=n * 6.0)
+        tenures.enter(cast(HeldStream, One(tenures, holder)), replaces=True, now=n * 6.0)
     assert not tenures.refuses("a")
     for _ in range(REPLACEMENTS + 1):
-        tenures.enter(cast(Held, One(tenures, holder)), replaces=True, now=600.0)
+        tenures.enter(cast(HeldStream, One(tenures, holder)), replaces=True, now=600.0)
     assert tenures.refuses("a")
 
 
@@ -271,7 +271,7 @@ def test_the_counts_of_tickets_are_bounded() -> None:
     tenures = Tenures()
     for n in range(20_000):
         for _ in "ab":
-            tenures.enter(cast(Held, One(tenures, Someone(ticket_nonce=str(n)))), replaces=True, now=0.0)
+            tenures.enter(cast(HeldStream, One(tenures, Someone(ticket_nonce=str(n)))), replaces=True, now=0.0)
     assert len(tenures._replaced) <= 10_000
 
 

@@ -48,7 +48,7 @@ def said(code: str, *arguments: object) -> list[str]:
 
 
 _ALL_LEVELS = """
-access.note("c", "GET", b"/", 200, 0.0)
+access.log_request("c", "GET", b"/", 200, 0.0)
 for name in ("debug", "info", "warning", "error"):
     getattr(logging.getLogger("roomcast.server"), name)("this is %s", name)
     getattr(logging.getLogger("somebody.else"), name)("theirs is %s", name)
@@ -72,7 +72,9 @@ def test_lines_below_the_level_are_not_written(level: str, ours: list[str], thei
 
 
 def test_every_line_has_a_date_and_all_are_there_when_the_process_ends() -> None:
-    lines = "\n".join(said("for n in range(3000): access.note('c', 'GET', b'/%d' % n, 200, 0.0)", "text", True))
+    lines = "\n".join(
+        said("for n in range(3000): access.log_request('c', 'GET', b'/%d' % n, 200, 0.0)", "text", True)
+    )
     assert re.findall(rf"^{DATE} c GET /(\d+) 200 0\.0 ms$", lines, re.MULTILINE) == [*map(str, range(3000))]
 
 
@@ -102,7 +104,7 @@ def test_an_uncaught_error_is_a_line_like_any_other(format: str) -> None:
 
 
 _MORE_THAN_FITS = """
-for n in range(30_000): access.note("c", "GET", b"/%d" % n, 200, 0.0)
+for n in range(30_000): access.log_request("c", "GET", b"/%d" % n, 200, 0.0)
 print("done", flush=True)
 sys.stdin.readline()
 """
@@ -124,7 +126,7 @@ def test_a_stuck_terminal_holds_nobody_up_and_the_number_of_dropped_lines_is_wri
     assert 10_000 <= len(kept) < 25_000
 
 
-_MANY = "for n in range(8000): access.note('c' * 60, 'GET', b'/%d' % n, 200, 0.0)"
+_MANY = "for n in range(8000): access.log_request('c' * 60, 'GET', b'/%d' % n, 200, 0.0)"
 
 
 def full(pipe: int) -> bool:

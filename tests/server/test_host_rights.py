@@ -16,7 +16,7 @@ import pytest
 import roomcast
 from roomcast import Rights
 from roomcast.auth.keys import new_key, sha256
-from roomcast.http.site import GROUPS, ROUTES, Group
+from roomcast.http.all_routes import GROUPS, ROUTES, Group
 from roomcast.model.errors import BadOption
 
 STREAM = {"accept": "text/event-stream"}

@@ -18,7 +18,7 @@ from starlette.routing import Mount
 import roomcast
 from roomcast.api.tickets import TicketRequest
 from roomcast.auth.keys import new_key, sha256
-from roomcast.http.site import ROUTES
+from roomcast.http.all_routes import ROUTES
 from tests.running import Running, start_roomcast
 
 REPOSITORY = Path(__file__).parents[2]

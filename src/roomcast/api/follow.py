@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from typing import NamedTuple
 
 from roomcast.api import history
-from roomcast.api.query import FORMATS, PAGE, STREAM, After, Query, preferred, query, refuse_lists
+from roomcast.api.query import FORMATS, PAGE, STREAM, After, Query, parse_query, preferred_format, refuse_lists
 from roomcast.api.request import Answer, Head, HeaderFields, Outcome, Request, Streaming
 from roomcast.api.start import from_window, locate
 from roomcast.auth.credentials import NOT_VALID
@@ -44,15 +44,20 @@ class Following(NamedTuple):
 
 
 def following(head: Head) -> Following:
-    """The stream or page that a head asks for. Raises `NotAcceptable` and `Invalid`."""
-    found = query(head.query, "")
-    return Following(preferred(head.text(b"accept")), found, any("," in room for room in found.selection.rooms))
+    """Reads the query and the `Accept` field of `head`. Raises `NotAcceptable` and `Invalid`."""
+    found = parse_query(head.query)
+    return Following(
+        preferred_format(head.text(b"accept")), found, any("," in room for room in found.selection.rooms)
+    )
 
 
 def follow(engine: Engine, request: Request, parsed: Following) -> Outcome | Awaitable[Outcome]:
-    """The stream or page. A client that cannot be served now is told to retry, with status 200: an EventSource
-    gives up for good on any other status. Raises `Forbidden`, `Invalid` and `InvalidToken`."""
+    """`GET /messages`: the stream or page that `request` asks for; `parsed` is from `following`. It begins in the
+    window of `engine`, or in its log, which takes time. A client that cannot be served now is told to retry, with
+    status 200: an EventSource gives up for good on any other status. Raises `Forbidden`, `Invalid` and
+    `InvalidToken`."""
     content_type, query = parsed.content_type, parsed.query
+    # Some servers leave the white space around a value (RFC 9110, section 5.5): llhttp does at its end.
     if last_event_id := request.values.get(b"last-event-id", b"").strip(b" \t"):
         query = query._replace(origin=After(last_event_id.decode(errors="replace")))
     principal, selection = request.principal, query.selection
@@ -62,7 +67,7 @@ def follow(engine: Engine, request: Request, parsed: Following) -> Outcome | Awa
             _check_ticket(engine, principal, content_type)
     if parsed.may_be_list:
         # Only for readable rooms: the refusal must not reveal that other rooms exist.
-        refuse_lists(selection.rooms, lambda room: room in principal.read and engine.hub.holds(room))
+        refuse_lists(selection.rooms, lambda room: room in principal.read and engine.hub.has_messages_of(room))
     if content_type == PAGE:
         return history.page(engine, request, query)
     if request.head.method == "HEAD":
@@ -92,14 +97,14 @@ async def _from_log(engine: Engine, request: Request, query: Query, content_type
 
 
 def _begin(engine: Engine, request: Request, query: Query, content_type: str, opening: Opening) -> Outcome:
-    if engine.full or not engine.answers.has(PIECE_BYTES):
+    if engine.full or not engine.answers.allows(PIECE_BYTES):
         return _retry_later(engine, content_type, "overload")
     principal = request.principal
-    most, seat = principal.quota.streams, None
+    most, limit = principal.quota.streams, None
     if most:
-        seat = engine.streams.seats.of(request.counted_as, most, principal.kind)
+        limit = engine.streams.limits.of(request.counted_as, most, principal.kind)
     return Streaming(
-        *(engine, query.selection, opening, content_type, _STREAM_FIELDS[content_type], principal, seat),
+        *(engine, query.selection, opening, content_type, _STREAM_FIELDS[content_type], principal, limit),
         replaces=request.is_by_ticket,
     )
 
@@ -111,8 +116,8 @@ def _headers_of_a_stream(content_type: str) -> Answer:
 
 
 def retry_later(engine: Engine, request: Request, parsed: Following) -> Answer | None:
-    """The answer that tells a client to retry when its credential cannot be judged now; None if it did not ask for
-    a stream."""
+    """The answer that tells the client of `request` to retry when its credential cannot be judged now; None if
+    `parsed` is not for a stream, or only for its headers. Counts an ending in `engine`."""
     if parsed.content_type == PAGE or request.head.method == "HEAD":
         return None
     return _retry_later(engine, parsed.content_type, "error")

@@ -14,7 +14,7 @@ from roomcast.api.parameters import QueryParameters, parameters, whole_number
 from roomcast.api.request import JSON, Answer, Field, Head, Pieces, Request
 from roomcast.delivery.budget import READERS_SHARE, Reservation
 from roomcast.delivery.engine import Engine
-from roomcast.delivery.roll import Key
+from roomcast.delivery.follower_list import Key
 
 MAX_PAGE = 1_000
 DEFAULT_PAGE = 100
@@ -35,7 +35,7 @@ class FollowersQuery(NamedTuple):
 
 
 def parse_query(head: Head) -> FollowersQuery:
-    """The page that a request is for. Raises `Invalid`, naming each bad parameter."""
+    """Reads the query of `head`. Raises `Invalid`, naming each bad parameter."""
     given = QueryParameters(parameters(head.query), PARAMETERS)
     query = FollowersQuery(
         given.once("after", _key) or _FIRST,
@@ -54,16 +54,17 @@ def _key(value: str) -> Key:
 
 
 async def followers(engine: Engine, request: Request, query: FollowersQuery) -> Answer:
-    """A page of the streams of all workers, with a link to the next page if there may be one."""
-    places, missing = await engine.roll.places(query.after, query.behind, query.limit + 1)
+    """`GET /followers`: the page that `query` asks for, of the streams of all workers of `engine`, oldest first.
+    It links to the next page, if there is one, below the mount of `request`. Raises `Overloaded`."""
+    places, missing = await engine.follower_list.places(query.after, query.behind, query.limit + 1)
     page = places[: query.limit]
-    reserved = engine.answers.reserve(sum([place.size for place in page]), READERS_SHARE)
-    rows, gone = await engine.roll.rows(page)
+    reservation = engine.answers.reserve(sum([place.size for place in page]), READERS_SHARE)
+    rows, gone = await engine.follower_list.rows(page)
     own = [_next(request, query, page[-1].key)] if len(places) > query.limit else []
-    return Answer.of_pieces(200, JSON, _pieces(rows, sorted({*missing, *gone}), reserved), own)
+    return Answer.of_pieces(200, JSON, _pieces(rows, sorted({*missing, *gone}), reservation), own)
 
 
-async def _pieces(rows: Sequence[bytes], missing: Sequence[int], held: Reservation) -> Pieces:
+async def _pieces(rows: Sequence[bytes], missing: Sequence[int], reservation: Reservation) -> Pieces:
     turns = tasks.Turns()
     try:
         yield b'{"followers":['
@@ -72,7 +73,7 @@ async def _pieces(rows: Sequence[bytes], missing: Sequence[int], held: Reservati
             await turns.next()
         yield b'],"missing":' + msgspec.json.encode(missing) + b"}"
     finally:
-        held.release()
+        reservation.release()
 
 
 def _next(request: Request, query: FollowersQuery, last: Key) -> Field:

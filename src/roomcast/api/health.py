@@ -15,20 +15,22 @@ from roomcast.version import __version__
 
 
 def healthz(engine: Engine, request: Request, parsed: None) -> Answer:
-    """200 with version and time: the process answers."""
+    """`GET /healthz`: 200 with the version and the time, as long as the process answers. `engine`, `request` and
+    `parsed` are not used."""
     return _json(200, Health("ok", __version__, rfc3339(time.time_ns() // 1_000_000)))
 
 
 async def readyz(engine: Engine, request: Request, parsed: None) -> Answer:
-    """200 if the log answers and the tail is current; else 503 with the reason.
+    """`GET /readyz`: 200 if the log of `engine` answers and its tail is current; else 503. The details are only
+    for a `request` with the right to metrics; `parsed` is not used.
 
     A server of several workers is ready while one of them is, and `missing` names the others. If a load balancer
     took the server out because of one worker, an outage for some clients would become one for all. For the same
     reason a log that cannot be written to is only reported: a full disk is no outage for followers."""
     failing = await engine.readiness()
     unwritable = engine.log.unwritable
-    here = engine.together.number
-    if len(failing) == engine.together.workers:
+    here = engine.worker_group.number
+    if len(failing) == engine.worker_group.workers:
         return _json(503, NotReady("unavailable", failing[here] if request.principal.metrics else UNSET))
     whys = [*(f"worker {worker}: {why}" for worker, why in failing.items()), *([unwritable] if unwritable else [])]
     detail = "; ".join(whys) if whys and request.principal.metrics else UNSET

@@ -13,7 +13,7 @@ from roomcast.api.start import locate
 from roomcast.auth.principal import Principal
 from roomcast.delivery.budget import READERS_SHARE, Reservation
 from roomcast.delivery.engine import Engine
-from roomcast.delivery.gap import Gap, Missing, Opening, Owed, widened
+from roomcast.delivery.gap import Missing, Opening, PendingGap, PendingLosses, widened
 from roomcast.delivery.piece import PIECE_BYTES
 from roomcast.log.base import Page
 from roomcast.model.errors import Fault, Gone, Invalid, LogUnavailable, NotFound
@@ -25,52 +25,54 @@ _PAGE = HeaderFields(*JSON.pairs, (b"vary", b"Accept"))
 
 
 async def page(engine: Engine, request: Request, query: Query) -> Answer:
-    """The first `limit` of the messages that the stream would give; with `before` and no start, the last ones
-    before it."""
-    held = engine.answers.reserve(PIECE_BYTES, READERS_SHARE)
+    """Answers `request` with the first `limit` messages of the stream that `query` describes. If `query` has a
+    `before` and no start, they are the last messages before that id. Reads the log of `engine`. Raises `Invalid`,
+    `Overloaded` and `LogUnavailable`."""
+    reservation = engine.answers.reserve(PIECE_BYTES, READERS_SHARE)
     try:
-        return await _page(engine, request, query, held)
+        return await _page(engine, request, query, reservation)
     except BaseException:  # also if the client disconnected
-        held.release()
+        reservation.release()
         raise
 
 
-async def _page(engine: Engine, request: Request, query: Query, held: Reservation) -> Answer:
+async def _page(engine: Engine, request: Request, query: Query, reservation: Reservation) -> Answer:
     before = _before(engine, query)
     opening = await _opening(engine, query, before)
-    owed = Owed(opening.position, exact=opening.exact, named=opening.named, before=opening.before)
-    found = await _read(engine, query, opening.position, before, owed, held)
+    pending = PendingLosses(opening)
+    found = await _read(engine, query, opening.position, before, pending, reservation)
     if opening.epoch not in (None, engine.log.epoch):
         raise LogUnavailable("The log began a new epoch meanwhile: ask again.")
-    return _answer(
-        engine, request, query, _told(engine.log.epoch, opening.gap, found, query.selection.prefixes), held
-    )
+    page = _with_gap(engine.log.epoch, opening.gap, found, query.selection.prefixes)
+    return _answer(engine, request, query, page, reservation)
 
 
 async def message(engine: Engine, request: Request, text: str) -> Answer:
-    """One message by its id."""
+    """`GET /messages/{id}`: the message with the id `text`, from the log of `engine`. Raises `NotFound` for an id
+    that no message ever had, and for a message that the principal of `request` may not read. Raises `Gone` if the
+    message is no longer retained."""
     id = await known_id(engine, text)
     found = await engine.log.get(id.seq)
     # The answer must not reveal that a room exists which the client may not read.
     if not _readable(request.principal, found):
-        raise never(text)
+        raise NotFound(_unknown_id(text))
     if found is None:
         raise Gone(f"message {id} is no longer retained")
     return Answer(200, JSON, as_json(engine.log.epoch, found))
 
 
 async def known_id(engine: Engine, text: str) -> MessageId:
-    """The id of a message that exists, or once did. Raises `NotFound`."""
+    """Parses `text`, the id of a message that is in the log of `engine`, or once was. Raises `NotFound` for any
+    other text, and `LogUnavailable`."""
     id = MessageId.parse(text)
     bounds = await engine.log.bounds()
     if id is None or id.epoch != engine.log.epoch or not 0 < id.seq <= bounds.newest:
-        raise never(text)
+        raise NotFound(_unknown_id(text))
     return id
 
 
-def never(text: str) -> NotFound:
-    """The error for an id that no message ever had."""
-    return NotFound(f"this log has no message {text[:100]!r}, and under its present epoch never had")
+def _unknown_id(text: str) -> str:
+    return f"this log has no message {text[:100]!r}, and under its present epoch never had"
 
 
 def _readable(principal: Principal, message: Message | None) -> bool:
@@ -102,73 +104,82 @@ class _Found(NamedTuple):
     missing: Sequence[Missing]
 
 
-class _Told(NamedTuple):
+class _PageWithGap(NamedTuple):
     """A page with its gap."""
 
     messages: Sequence[Message]
     position: int
-    gap: Gap | None
+    gap: PendingGap | None
     resumes_at: MessageId | None
     cut: bool
     """Whether it ends before a second gap."""
 
 
 async def _read(
-    engine: Engine, query: Query, position: int, before: int | None, owed: Owed, held: Reservation
+    engine: Engine,
+    query: Query,
+    position: int,
+    before: int | None,
+    pending: PendingLosses,
+    reservation: Reservation,
 ) -> _Found:
     """Reads a page's messages, in several reads if one would bring too much into memory."""
     messages: list[Message] = []
     missing: list[Missing] = []
     while True:
-        page = await _read_once(engine, query, position, query.limit - len(messages), before, held)
-        missing += owed.missing(page)
+        page = await _read_once(engine, query, position, query.limit - len(messages), before, reservation)
+        missing += pending.missing(page)
         messages += page.messages
         position = page.position
         if not page.messages or len(messages) >= query.limit:
             return _Found(messages, position, missing)
 
 
-def _told(epoch: str, gap: Gap | None, found: _Found, prefixes: Sequence[str]) -> _Told:
+def _with_gap(epoch: str, gap: PendingGap | None, found: _Found, prefixes: Sequence[str]) -> _PageWithGap:
     """The page, cut before a second gap: a page can report only one."""
     missing, resumes_at, pending = list(found.missing), None, gap is not None
     for number, message in enumerate(found.messages):
-        due = [one for one in missing if one.last < message.seq]
-        if not due and not pending:
+        lost = [one for one in missing if one.last < message.seq]
+        if not lost and not pending:
             continue
         if resumes_at:
-            return _Told(found.messages[:number], found.messages[number - 1].seq, gap, resumes_at, cut=True)
-        gap, pending, resumes_at = widened(gap, epoch, due, prefixes), False, MessageId(epoch, message.seq)
-        missing = missing[len(due) :]
+            return _PageWithGap(found.messages[:number], found.messages[number - 1].seq, gap, resumes_at, cut=True)
+        gap, pending, resumes_at = widened(gap, epoch, lost, prefixes), False, MessageId(epoch, message.seq)
+        missing = missing[len(lost) :]
     if missing and resumes_at:  # the second gap comes after the last message
-        return _Told(found.messages, found.messages[-1].seq, gap, resumes_at, cut=True)
-    return _Told(found.messages, found.position, widened(gap, epoch, missing, prefixes), resumes_at, cut=False)
+        return _PageWithGap(found.messages, found.messages[-1].seq, gap, resumes_at, cut=True)
+    return _PageWithGap(
+        found.messages, found.position, widened(gap, epoch, missing, prefixes), resumes_at, cut=False
+    )
 
 
 async def _read_once(
-    engine: Engine, query: Query, position: int, limit: int, before: int | None, held: Reservation
+    engine: Engine, query: Query, position: int, limit: int, before: int | None, reservation: Reservation
 ) -> Page:
     async with engine.pages:
         page = await engine.log.read(query.selection, position, limit, before)
-    held.add(sum([len(message.body) + _MESSAGE_BYTES for message in page.messages]))
+    reservation.add(sum([len(message.body) + _MESSAGE_BYTES for message in page.messages]))
     return page
 
 
-def _answer(engine: Engine, request: Request, query: Query, found: _Told, held: Reservation) -> Answer:
+def _answer(
+    engine: Engine, request: Request, query: Query, found: _PageWithGap, reservation: Reservation
+) -> Answer:
     epoch = engine.log.epoch
     position = str(MessageId(epoch, found.position)).encode()
     gap = b"null" if found.gap is None else found.gap.data(found.resumes_at)
     end = b'],"position":"%b","gap":%b}' % (position, gap)
     links = _links(engine, request, query, found)
     own: list[Field] = [(b"link", ", ".join(links).encode())] if links else []
-    if held.size <= 2 * PIECE_BYTES:  # the encoded piece is counted, too
+    if reservation.size <= 2 * PIECE_BYTES:  # the encoded piece is counted, too
         body = b'{"messages":[%b%b' % (b",".join([as_json(epoch, message) for message in found.messages]), end)
         answer = Answer(200, _PAGE, body, own)
-        answer.held = held
+        answer.reservation = reservation
         return answer
-    return Answer.of_pieces(200, _PAGE, _pieces(epoch, found.messages, end, held), own)
+    return Answer.of_pieces(200, _PAGE, _pieces(epoch, found.messages, end, reservation), own)
 
 
-async def _pieces(epoch: str, messages: Sequence[Message], end: bytes, held: Reservation) -> Pieces:
+async def _pieces(epoch: str, messages: Sequence[Message], end: bytes, reservation: Reservation) -> Pieces:
     """The page's body, as fast as its client reads it."""
     piece, size = [b'{"messages":['], 0
     try:
@@ -181,10 +192,10 @@ async def _pieces(epoch: str, messages: Sequence[Message], end: bytes, held: Res
                 await asyncio.sleep(0)
         yield b"".join([*piece, end])
     finally:
-        held.release()
+        reservation.release()
 
 
-def _links(engine: Engine, request: Request, query: Query, found: _Told) -> list[str]:
+def _links(engine: Engine, request: Request, query: Query, found: _PageWithGap) -> list[str]:
     """Links to the pages before and after (RFC 8288), if there may be any."""
     targets: dict[str, tuple[str, int]] = {}
     if found.messages and found.messages[0].seq > engine.hub.trimmed + 1:

@@ -12,9 +12,10 @@ from roomcast.delivery.engine import Engine
 
 
 def me(engine: Engine, request: Request, parsed: None) -> Answer:
-    """The rights of the request's principal, as JSON."""
+    """`GET /me`: the rights of the principal of `request`, and the seconds until they expire. `engine` and
+    `parsed` are not used."""
     principal = request.principal
-    told = {
+    rights = {
         "kind": principal.kind,
         "name": principal.name,
         "user": principal.user,
@@ -24,4 +25,4 @@ def me(engine: Engine, request: Request, parsed: None) -> Answer:
         "admin": principal.admin,
         "expires_in": None if principal.until is None else max(0, math.floor(principal.until - time.time())),
     }
-    return Answer(200, JSON, msgspec.json.encode(told))
+    return Answer(200, JSON, msgspec.json.encode(rights))

@@ -19,16 +19,17 @@ continues a sentence that begins with the name."""
 
 
 def check_type(head: Head, example: str) -> None:
-    """Raises `UnsupportedMediaType` unless the body is declared as JSON; `example` is a valid body, for the
-    error."""
+    """Raises `UnsupportedMediaType` unless `head` declares the body as JSON. `example` is a valid body, for the
+    error's text."""
     if media_type_of(head) != "application/json":
         raise UnsupportedMediaType(f"send the header Content-Type: application/json and a body such as {example}")
     checked_encoding(head)
 
 
 def read(body: bytes, readers: Readers, example: str) -> dict[str, Any]:
-    """The values of a body's fields. `example` is a valid body, for the error. Raises `Malformed`, and `Invalid`
-    naming each bad field."""
+    """The converted values of the fields in `body`, by name; missing fields are left out. `readers` has a function
+    for each field that may be sent, and `example` is a valid body, for the error's text. Raises `Malformed` if the
+    body is not JSON, and `Invalid`, naming each field that is unknown or invalid."""
     given = _object(body, example)
     faults = [_unknown(name, readers) for name in given if name not in readers]
     values: dict[str, Any] = {}

@@ -16,7 +16,8 @@ PREFIX = "/rooms/"
 
 
 def envelope(head: Head) -> Envelope:
-    """How to parse the body. Raises `Invalid` and `UnsupportedMediaType`."""
+    """How to parse the body, by the path, the query and the media type in `head`. Raises `Invalid` and
+    `UnsupportedMediaType`."""
     media_type = media_type_of(head)
     if media_type.startswith("multipart/"):
         raise UnsupportedMediaType("send the message as the body itself: with curl, -d or --data-binary, not -F")
@@ -24,12 +25,15 @@ def envelope(head: Head) -> Envelope:
     fields = _fields(head)
     room, user, type = fields
     of_body = draft.json_data if media_type == "application/json" else draft.plain_text
-    same = "\n".join([media_type, room, user or ANONYMOUS, type or ""]).encode()
+    fingerprint = "\n".join([media_type, room, user or ANONYMOUS, type or ""]).encode()
 
-    def steps(body: bytes, most: int, only: str | None) -> draft.Steps:
-        return of_body(body, fields, most, only)
+    def steps(body: bytes, max_bytes: int, only_user: str | None) -> draft.Steps:
+        return of_body(body, fields, max_bytes, only_user)
 
-    return Envelope(lambda body, most, only=None: draft.finished(steps(body, most, only)), steps, same)
+    def parse(body: bytes, max_bytes: int, only_user: str | None = None) -> draft.PublishRequest:
+        return draft.finished(steps(body, max_bytes, only_user))
+
+    return Envelope(parse, steps, fingerprint)
 
 
 def _fields(head: Head) -> draft.Fields:

@@ -42,8 +42,9 @@ class Envelope(NamedTuple):
     parse: draft.Parser
     steps: Callable[[bytes, int, str | None], draft.Steps]
     """The same in steps, for a large body."""
-    same: bytes
-    """The media type: a repeated request must have the same one, and the same body."""
+    fingerprint: bytes
+    """The part of the head that decides what is stored, such as the media type. A repeated request must have the
+    same one, and the same body."""
 
 
 Stored = tuple[int, bytes, bytes]
@@ -51,7 +52,7 @@ Stored = tuple[int, bytes, bytes]
 
 
 def envelope(head: Head) -> Envelope:
-    """How to parse the body. Raises `UnsupportedMediaType`."""
+    """How to parse the body, by the media type in `head`. Raises `UnsupportedMediaType`."""
     media_type = media_type_of(head)
     parsers = _PARSERS.get(media_type)
     if parsers is None:
@@ -63,41 +64,42 @@ def envelope(head: Head) -> Envelope:
 
 
 def media_type_of(head: Head) -> str:
-    """The body's media type, in lower case; empty if none is given."""
+    """The media type of the body, as `head` declares it, in lower case; empty if it declares none."""
     return head.text(b"content-type").partition(";")[0].strip().lower()
 
 
 def checked_encoding(head: Head) -> None:
-    """Raises `UnsupportedMediaType` if the body has a content encoding."""
+    """Raises `UnsupportedMediaType` if `head` declares a content encoding of the body."""
     if head.text(b"content-encoding").lower() not in ("", "identity"):
         raise UnsupportedMediaType("send the body without a Content-Encoding")
 
 
 def publish(engine: Engine, request: Request, envelope: Envelope) -> Answer | PendingAnswer | Awaitable[Answer]:
-    """Stores one message or a batch. Raises the errors of the body and of the key, `Forbidden`, `TooMany` and
-    `Overloaded`; the answer may raise the errors of `stored`."""
+    """`POST /messages` and `POST /rooms/{room}`: gives the messages in the body of `request`, which `envelope`
+    parses, to the log of `engine`. Raises the errors of the body and of the idempotency key, `Forbidden`,
+    `TooMany` and `Overloaded`; the answer may raise the errors of `stored`."""
     if len(request.body) > _BYTES_A_TURN:
         return _publish_in_steps(engine, request, envelope)
     began = time.perf_counter()
     key = idempotency_key(request) if b"idempotency-key" in request.values else None
     parsed = envelope.parse(request.body, engine.settings.max_message, request.principal.user)
-    held = _admit(engine, request, parsed)
+    reservation = _admit(engine, request, parsed)
     drafts, batch = parsed
     appending = engine.log.append(drafts, _idempotency(envelope, request.principal, request.body, key))
     if appending.done():
-        return _answer(engine, request.head.mount, batch, began, held, appending)
-    return PendingAnswer(appending, partial(_answer, engine, request.head.mount, batch, began, held))
+        return _answer(engine, request.head.mount, batch, began, reservation, appending)
+    return PendingAnswer(appending, partial(_answer, engine, request.head.mount, batch, began, reservation))
 
 
 async def _publish_in_steps(engine: Engine, request: Request, envelope: Envelope) -> Answer:
     began, principal = time.perf_counter(), request.principal
     parsed = await _in_turns(envelope.steps(request.body, engine.settings.max_message, principal.user))
-    held = _admit(engine, request, parsed)
+    reservation = _admit(engine, request, parsed)
     idempotency = _idempotency(envelope, principal, request.body, idempotency_key(request))
     appending = engine.log.append(parsed.drafts, idempotency)
     # Not cancelled when the client leaves: the log stores what it was given.
     await asyncio.wait([appending])
-    return _answer(engine, request.head.mount, parsed.batch, began, held, appending)
+    return _answer(engine, request.head.mount, parsed.batch, began, reservation, appending)
 
 
 async def _in_turns(steps: draft.Steps) -> draft.PublishRequest:
@@ -115,8 +117,9 @@ async def _in_turns(steps: draft.Steps) -> draft.PublishRequest:
 def submit(
     engine: Engine, envelope: Envelope, principal: Principal, body: bytes, key: str | None
 ) -> tuple[Future[Appended], bool]:
-    """Appends the body's messages to the log. Returns the pending append, and whether the body is a batch. Raises
-    the errors of the body, and `Forbidden`."""
+    """Appends the messages in `body`, which `envelope` parses, to the log of `engine`, with the rights of
+    `principal`. `key` is the idempotency key, if there is one. Returns the pending append, and whether the body is
+    a batch. Raises the errors of the body, and `Forbidden`."""
     parsed = envelope.parse(body, engine.settings.max_message, principal.user)
     _permit(principal, parsed)
     return engine.log.append(parsed.drafts, _idempotency(envelope, principal, body, key)), parsed.batch
@@ -147,12 +150,13 @@ def _idempotency(envelope: Envelope, principal: Principal, body: bytes, key: str
     # The user that the server fills in is part of what is stored; two tickets of one scope may differ in it.
     only = principal.user
     user = [] if only is None or only == ANONYMOUS else [only.encode()]
-    return Idempotency(key, hashlib.sha256(b"\n".join([envelope.same, *user, body])).digest(), principal.scope)
+    digest = hashlib.sha256(b"\n".join([envelope.fingerprint, *user, body])).digest()
+    return Idempotency(key, digest, principal.scope)
 
 
 def stored(engine: Engine, batch: bool, began: float, appending: Future[Appended]) -> Stored:
-    """The result of an append that is done; `began` is from `perf_counter`. Raises `KeyReused`, `TooLarge` and
-    `LogUnavailable`."""
+    """The result of the done append `appending`, which `engine` counts. `batch` says whether the request was one,
+    and `began` is its start, from `perf_counter`. Raises `KeyReused`, `TooLarge` and `LogUnavailable`."""
     messages, repeated = appending.result()
     engine.append_times.observe(time.perf_counter() - began)
     if not repeated:
@@ -164,7 +168,7 @@ def stored(engine: Engine, batch: bool, began: float, appending: Future[Appended
 
 
 def idempotency_key(request: Request) -> str | None:
-    """A request's idempotency key; None if it has none. Raises `Invalid`."""
+    """The idempotency key of `request`; None if it has none. Raises `Invalid`."""
     key = request.values.get(b"idempotency-key")
     return None if key is None else checked_key(key.decode("latin-1"))
 
@@ -179,10 +183,15 @@ def checked_key(key: str) -> str:
 
 
 def _answer(
-    engine: Engine, mount: str, batch: bool, began: float, held: Reservation | None, appending: Future[Appended]
+    engine: Engine,
+    mount: str,
+    batch: bool,
+    began: float,
+    reservation: Reservation | None,
+    appending: Future[Appended],
 ) -> Answer:
     status, id, content = stored(engine, batch, began, appending)
     prefix = quote(mount).encode() if mount else b""
     answer = Answer(status, _FIELDS, content, ((b"location", b"%b/messages/%b" % (prefix, id)),))
-    answer.held = held
+    answer.reservation = reservation
     return answer

@@ -80,17 +80,15 @@ class Query(NamedTuple):
     limit: int
 
 
-def query(query_string: bytes, last_event_id: str) -> Query:
-    """The query of a query string and a `Last-Event-ID` header. The header is empty if it is missing, or if the
-    client has no id. Raises `Invalid`, naming each bad parameter."""
-    read = _query if len(query_string) <= _CACHED_BYTES else _query.__wrapped__
-    found = read(query_string)
-    last_event_id = last_event_id.strip(" \t")  # llhttp leaves spaces at the end (RFC 9110, section 5.5)
-    return found._replace(origin=After(last_event_id)) if last_event_id else found
+def parse_query(query_string: bytes) -> Query:
+    """Reads `query_string`, the bytes after the `?`. Raises `Invalid`, naming each bad parameter."""
+    read = _parse_query if len(query_string) <= _CACHED_BYTES else _parse_query.__wrapped__
+    return read(query_string)
 
 
 def refuse_lists(rooms: Collection[str], exists: Callable[[str], bool]) -> None:
-    """Raises `Invalid` for `room=a,b` if there is no room `a,b` but a room `a`: the client meant two rooms."""
+    """Raises `Invalid` for `room=a,b` if there is no room `a,b` but a room `a`: the client meant two rooms.
+    `rooms` are the names in the query, and `exists` says whether there is a room with a name."""
     for room in rooms:
         first, comma, _ = room.partition(",")
         if comma and not exists(room) and exists(first.strip()):
@@ -102,17 +100,18 @@ def _repeated(room: str) -> str:
     return "&".join(f"room={quote(name.strip(), safe='')}" for name in room.split(",")[:2])
 
 
-def preferred(accept: str) -> str:
-    """The format that an `Accept` header prefers (RFC 9110, section 12.5.1). Raises `NotAcceptable`."""
+def preferred_format(accept: str) -> str:
+    """The format that an `accept` header prefers (RFC 9110, section 12.5.1), one of FORMATS; empty means any.
+    Raises `NotAcceptable`."""
     if len(accept) > _MAX_ACCEPT:
         raise NotAcceptable(f"the Accept header has more than {_MAX_ACCEPT} characters")
-    read = _preferred if len(accept) <= _CACHED_BYTES else _preferred.__wrapped__
+    read = _preferred_format if len(accept) <= _CACHED_BYTES else _preferred_format.__wrapped__
     return read(accept)
 
 
 # A reconnecting crowd sends the same few queries. Cached, they also share one set of rooms in memory.
 @lru_cache(1024)
-def _query(query_string: bytes) -> Query:
+def _parse_query(query_string: bytes) -> Query:
     given = _MessageParameters(parameters(query_string))
     selection = given.selection()
     origin = given.origin()
@@ -123,7 +122,7 @@ def _query(query_string: bytes) -> Query:
 
 
 @lru_cache(1024)
-def _preferred(accept: str) -> str:
+def _preferred_format(accept: str) -> str:
     if not accept.strip():
         return STREAM
     ranges = [_media_range(part) for part in accept.split(",")]
@@ -193,7 +192,8 @@ class _MessageParameters(QueryParameters):
 
 
 def room_fault(room: str) -> str | None:
-    """The fault of a room's name from a URL; None if it is valid."""
+    """The fault of `room`, a room's name from a URL; None if it is valid. The text continues a sentence that
+    begins with the name."""
     try:
         room.encode()
     except UnicodeEncodeError:
@@ -202,7 +202,7 @@ def room_fault(room: str) -> str | None:
 
 
 def prefix_fault(prefix: str) -> str | None:
-    """The fault of a prefix from a URL; None if it is valid. An empty prefix is valid: every name begins with
+    """The fault of `prefix`, from a URL; None if it is valid. An empty prefix is valid: every name begins with
     it."""
     return room_fault(prefix) if prefix else None
 

@@ -17,8 +17,8 @@ from roomcast.auth.principal import NOBODY, Principal, Verb
 from roomcast.delivery.budget import Reservation
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Opening
-from roomcast.delivery.seats import Seat
-from roomcast.delivery.stream import Connection, Stream, Visit
+from roomcast.delivery.stream import Connection, FollowerDetails, Stream
+from roomcast.delivery.stream_limits import StreamLimit
 from roomcast.delivery.tenure import Holder
 from roomcast.delivery.wire import wire
 from roomcast.model.errors import RoomcastError
@@ -69,14 +69,15 @@ class Head(NamedTuple):
 
     @classmethod
     def of(cls, method: str, target: bytes, fields: Mapping[bytes, bytes]) -> Head:
-        """A head from the target of a request line in any form (RFC 9112, section 3.2)."""
+        """A head from a request line with this `method` and `target`, which may have any form (RFC 9112, section
+        3.2). `fields` are those that decide what the request means, by name in lower case."""
         path, _, query = _relative(target).partition(b"#")[0].partition(b"?")
         options = fields.get(b"connection", b"").lower().split(b",")
         keep_alive = b"close" not in [option.strip(b" \t") for option in options]
         return cls(method, target, decoded(path), query, fields, "", keep_alive)
 
     def text(self, name: bytes) -> str:
-        """A field's value; empty if it is missing."""
+        """The value of the field `name`, which is in lower case; empty if it is missing."""
         return self.fields.get(name, b"").decode("latin-1")
 
 
@@ -150,7 +151,7 @@ class Request:
 class Answer:
     """A response that ends."""
 
-    __slots__ = ("body", "closing", "cors", "fields", "held", "length", "own", "pieces", "status")
+    __slots__ = ("body", "closing", "cors", "fields", "length", "own", "pieces", "reservation", "status")
 
     def __init__(self, status: int, fields: HeaderFields, body: bytes = b"", own: Sequence[Field] = ()) -> None:
         self.status = status
@@ -165,14 +166,15 @@ class Answer:
         """Generates a body of unknown length, as fast as the client reads it."""
         self.closing = False
         """Whether the connection is closed after it."""
-        self.held: Reservation | None = None
+        self.reservation: Reservation | None = None
         """The memory reserved for its body until the client has read it."""
         self.cors = NO_FIELDS
         """The CORS fields; set by the handler."""
 
     @classmethod
     def of_pieces(cls, status: int, fields: HeaderFields, pieces: Pieces, own: Sequence[Field] = ()) -> Answer:
-        """An answer whose body is generated as fast as the client reads it."""
+        """An answer whose body `pieces` generates as fast as the client reads it. `status`, `fields` and `own` are
+        as in other answers."""
         answer = cls(status, fields, b"", own)
         answer.pieces, answer.length = pieces, None
         return answer
@@ -197,13 +199,13 @@ class Streaming:
         "_engine",
         "_epoch",
         "_holder",
+        "_limit",
         "_opening",
         "_replaces",
-        "_seat",
         "_selection",
         "cors",
+        "details",
         "fields",
-        "visit",
     )
     status = 200
 
@@ -215,16 +217,16 @@ class Streaming:
         content_type: str,
         fields: HeaderFields,
         holder: Holder | None = None,
-        seat: Seat | None = None,
+        limit: StreamLimit | None = None,
         *,
         replaces: bool = False,
     ) -> None:
-        """The stream goes on while `holder` has the right to it, and counts as one of `seat`. With `replaces`, the
+        """The stream goes on while `holder` has the right to it, and `limit` counts it. With `replaces`, the
         holder's older stream ends."""
         self._engine = engine
         self._holder = holder
         self._replaces = replaces
-        self._seat = seat
+        self._limit = limit
         self._epoch = engine.hub.epoch
         """The epoch in which `opening` was found."""
         self._selection = selection
@@ -232,18 +234,19 @@ class Streaming:
         self._content_type = content_type
         self.fields = fields
         self.cors = NO_FIELDS
-        self.visit: Visit | None = None
+        self.details: FollowerDetails | None = None
         """The follower; set by the handler."""
 
     def begin(self, connection: Connection, head: bytes, *, chunked: bool) -> None:
-        """Streams into `connection`; the first write begins with `head`."""
+        """Streams into `connection`; the first write begins with `head`. If `chunked`, each write is a chunk
+        (RFC 9112, section 7.1)."""
         over = wire(self._content_type, chunked=chunked)
         opening = self._opening
         if opening.epoch is None and self._epoch != self._engine.hub.epoch:  # while a host sent the head
             opening = opening._replace(epoch=self._epoch)
         streams, holder = self._engine.streams, self._holder
-        stream = Stream(streams, connection, self._selection, over, opening, holder, self._seat)
-        stream.visit = self.visit
+        stream = Stream(streams, connection, self._selection, over, opening, holder, self._limit)
+        stream.details = self.details
         connection.stream = stream
         stream.attach(head, replaces=self._replaces)
 
@@ -288,7 +291,7 @@ JSON = HeaderFields((b"content-type", b"application/json"), (b"cache-control", b
 
 
 def decoded(path: bytes) -> str:
-    """A path, percent-decoded once."""
+    """The `path`, percent-decoded once. Bytes that are not UTF-8 become surrogates (PEP 383)."""
     return unquote(path.decode("latin-1"), errors="surrogateescape") if b"%" in path else path.decode("latin-1")
 
 

@@ -7,7 +7,7 @@ import math
 import time
 from typing import Any
 
-from roomcast.api import object as fields
+from roomcast.api import object as json_object
 from roomcast.api.request import NO_FIELDS, Answer, Head, Request
 from roomcast.auth.leeway import LEEWAY_SECONDS
 from roomcast.delivery.engine import Engine
@@ -22,20 +22,21 @@ _EXAMPLE = '{"sub": "42"}'
 logger = logging.getLogger("roomcast.audit")
 
 
-def envelope(head: Head) -> None:
-    """Raises `UnsupportedMediaType`."""
-    fields.check_type(head, _EXAMPLE)
+def check_head(head: Head) -> None:
+    """Raises `UnsupportedMediaType` unless `head` declares the body as JSON."""
+    json_object.check_type(head, _EXAMPLE)
 
 
-def check_looks(request: Request) -> None:
-    """Raises `NotOffered` if this server checks no credentials: there is nothing to revoke."""
+def check_mode(request: Request) -> None:
+    """Raises `NotOffered` if the server of `request` checks no credentials: there is nothing to revoke."""
     if not request.guard.checks_credentials:
         raise NotOffered("no credentials are checked here: configure first who may read and publish")
 
 
 async def revoke(engine: Engine, request: Request, parsed: None) -> Answer:
-    """Stores the revocation; answers when it is durable, and in force on this server. Raises `Malformed`,
-    `Invalid` and `LogUnavailable`."""
+    """`POST /revocations`: stores the revocation in the body of `request` in the log of `engine`. Answers 204 when
+    it is durable, and in force on this server. Raises `Malformed`, `Invalid`, `TooManyRevocations` and
+    `LogUnavailable`. `parsed` is not used."""
     revocation = _revocation(request.body, time.time())
     await engine.log.revoke(revocation)
     if engine.enforcement:
@@ -46,7 +47,7 @@ async def revoke(engine: Engine, request: Request, parsed: None) -> Answer:
 
 def _revocation(body: bytes, now: float) -> Revocation:
     """Raises `Malformed` and `Invalid`."""
-    given = fields.read(body, {"sub": _sub, "iss": _iss, "before": _before}, _EXAMPLE)
+    given = json_object.read(body, {"sub": _sub, "iss": _iss, "before": _before}, _EXAMPLE)
     if "sub" not in given:
         raise invalid([Fault("/sub", f"is missing: name whose tokens and tickets end, as in {_EXAMPLE}")])
     before: int | None = given.get("before")
@@ -60,10 +61,10 @@ def _revocation(body: bytes, now: float) -> Revocation:
 
 def _note(request: Request, revocation: Revocation) -> None:
     sub, iss, before = revocation
-    told: dict[str, Any] = {"by": request.principal.name, "sub": sub, "iss": iss, "before": rfc3339(before)}
-    of = "" if iss is None else f" of {iss}"
-    text = f"revoked: all that {sub}{of} was given before {told['before']}, by {told['by'] or 'everybody'}"
-    logger.info("%s", text, extra={"fields": told})
+    fields: dict[str, Any] = {"by": request.principal.name, "sub": sub, "iss": iss, "before": rfc3339(before)}
+    issuer = "" if iss is None else f" of {iss}"
+    text = f"revoked: all that {sub}{issuer} was given before {fields['before']}, by {fields['by'] or 'everybody'}"
+    logger.info("%s", text, extra={"fields": fields})
 
 
 def _sub(value: object) -> str:

@@ -47,7 +47,7 @@ class RoomsQuery(NamedTuple):
 
 
 def parse_query(head: Head) -> RoomsQuery:
-    """The page that a request is for. Raises `Invalid`, naming each bad parameter."""
+    """Reads the query of `head`. Raises `Invalid`, naming each bad parameter."""
     given = QueryParameters(parameters(head.query), PARAMETERS)
     sort = given.once("sort", _sort) or "name"
     query = RoomsQuery(
@@ -61,13 +61,13 @@ def parse_query(head: Head) -> RoomsQuery:
 
 
 async def rooms(engine: Engine, request: Request, query: RoomsQuery) -> Answer:
-    """A page of the rooms that the client may read, with a link to the next page if there may be one. Raises
-    `Overloaded` and `LogUnavailable`."""
+    """`GET /rooms`: the page that `query` asks for, of the rooms of `engine` that the client of `request` may
+    read. It links to the next page if there may be one. Raises `Overloaded` and `LogUnavailable`."""
     rows, last = await _rows(engine, query, request.principal.read)
     followers = await engine.followed.counts([room for room, _ in rows])
-    reserved = engine.answers.reserve(sum([len(room) + _ROW_BYTES for room, _ in rows]), READERS_SHARE)
+    reservation = engine.answers.reserve(sum([len(room) + _ROW_BYTES for room, _ in rows]), READERS_SHARE)
     own = [] if last is None else [_next(engine, request, query, last)]
-    return Answer.of_pieces(200, JSON, _pieces(engine, rows, followers, reserved), own)
+    return Answer.of_pieces(200, JSON, _pieces(engine, rows, followers, reservation), own)
 
 
 Row = tuple[str, RoomStats | None]
@@ -127,10 +127,10 @@ async def _by_newest(engine: Engine, query: RoomsQuery, readable: Grants) -> tup
 
 def _narrowed(query: RoomsQuery, readable: Grants) -> RoomsQuery | None:
     """The query, narrowed to the prefix of all readable rooms; None if none can be readable."""
-    begin = readable.begin()
-    if query.prefix.startswith(begin):
+    shared = readable.common_prefix()
+    if query.prefix.startswith(shared):
         return query
-    return query._replace(prefix=begin) if begin.startswith(query.prefix) else None
+    return query._replace(prefix=shared) if shared.startswith(query.prefix) else None
 
 
 async def _page(engine: Engine, query: RoomsQuery) -> Sequence[Row]:
@@ -149,7 +149,9 @@ async def _with_followed(engine: Engine, query: RoomsQuery, held: Sequence[RoomS
     return list(islice(merge(full, empty, key=lambda row: row[0]), query.limit))
 
 
-async def _pieces(engine: Engine, rows: Sequence[Row], followers: Mapping[str, int], held: Reservation) -> Pieces:
+async def _pieces(
+    engine: Engine, rows: Sequence[Row], followers: Mapping[str, int], reservation: Reservation
+) -> Pieces:
     try:
         yield b'{"rooms":['
         for start in range(0, len(rows), _ROWS_A_TURN):
@@ -161,7 +163,7 @@ async def _pieces(engine: Engine, rows: Sequence[Row], followers: Mapping[str, i
             await asyncio.sleep(0)
         yield b"]}"
     finally:
-        held.release()
+        reservation.release()
 
 
 def _row(engine: Engine, room: str, stats: RoomStats | None, followers: int) -> Room[str]:

@@ -14,7 +14,7 @@ ALIASES = {"/messages/": "/messages"}
 """Paths that some clients request, with the route each stands for."""
 
 
-def last_segment(head: Head) -> str:
+def _last_segment(head: Head) -> str:
     """The segment of a path that `{name}` stands for."""
     return head.path.rpartition("/")[2]
 
@@ -29,20 +29,20 @@ ROUTES: Routes = {
         "POST": _PUBLISH._replace(parse=publish.envelope),
     },
     "/messages/{id}": {
-        "GET": Route(history.message, last_segment),
-        "DELETE": Route(delete.message, last_segment, needs="admin"),
+        "GET": Route(history.message, _last_segment),
+        "DELETE": Route(delete.message, _last_segment, needs="admin"),
     },
     "/rooms": {"GET": Route(rooms.rooms, rooms.parse_query, needs="read")},
     "/rooms/{room}": {
         "POST": _PUBLISH._replace(parse=post.envelope),
-        "DELETE": Route(delete.whole_room, delete.room, needs="admin"),
+        "DELETE": Route(delete.whole_room, delete.parse_room, needs="admin"),
     },
     "/followers": {"GET": Route(followers.followers, followers.parse_query, needs="admin")},
     "/me": {"GET": Route(me.me)},
-    "/tickets": {"POST": Route(tickets.issue, tickets.envelope, tickets.check_asker, takes_body=True)},
+    "/tickets": {"POST": Route(tickets.issue, tickets.check_head, tickets.check_client, takes_body=True)},
     "/revocations": {
         "POST": Route(
-            *(revocations.revoke, revocations.envelope, revocations.check_looks), takes_body=True, needs="admin"
+            *(revocations.revoke, revocations.check_head, revocations.check_mode), takes_body=True, needs="admin"
         )
     },
     "/healthz": {"GET": Route(health.healthz, needs_principal=False)},

@@ -6,13 +6,15 @@ import time
 
 from roomcast.api.query import After, Ago, Everything, Newest, Origin, Since
 from roomcast.delivery.engine import Engine
-from roomcast.delivery.gap import Opening, unknown
+from roomcast.delivery.gap import Opening, gap_of_unusable_id
 from roomcast.model.message import MessageId
 from roomcast.model.rooms import Selection
 
 
 async def locate(engine: Engine, selection: Selection, origin: Origin) -> Opening:
-    """The start, from the window in memory or from the log. Raises `LogUnavailable`."""
+    """Where a stream or page of the rooms in `selection` starts if the client asks for `origin`: from the window
+    in memory of `engine`, or from its log. Returns when the tail has reached the start. Raises
+    `LogUnavailable`."""
     engine.check()
     epoch = engine.hub.epoch
     opening = from_window(engine, selection, origin)
@@ -23,8 +25,8 @@ async def locate(engine: Engine, selection: Selection, origin: Origin) -> Openin
 
 
 def from_window(engine: Engine, selection: Selection, origin: Origin) -> Opening | None:
-    """The start, if the window in memory is enough to find it, as it is for clients that reconnect together; else
-    None."""
+    """The start of `locate`, if the window in memory of `engine` is enough to find it, as it is for clients that
+    reconnect together; else None. `selection` and `origin` are those of `locate`."""
     hub = engine.hub
     match origin:
         case After(id):
@@ -46,12 +48,12 @@ def from_window(engine: Engine, selection: Selection, origin: Origin) -> Opening
 async def _from_log(engine: Engine, selection: Selection, origin: Origin) -> Opening:
     match origin:
         case Since(moment):
-            return Opening(await engine.log.seek_time(selection, moment), named=False)
+            return Opening(await engine.log.seek_time(selection, moment), position_known=False)
         case Ago(duration):
             return await _from_log(engine, selection, Since(max(0, time.time_ns() // 1_000_000 - duration)))
         case Newest(limit):
             position = await engine.log.seek_newest(selection, limit)
-            return Opening(position, before=await engine.log.read(selection, position, 1))
+            return Opening(position, start_page=await engine.log.read(selection, position, 1))
         case After(id) if (parsed := MessageId.parse(id)) and parsed.seq <= (await engine.log.bounds()).newest:
             return Opening(parsed.seq)  # the tail will bring it: the client has the id from its own POST
         case After(id):
@@ -62,4 +64,4 @@ async def _from_log(engine: Engine, selection: Selection, origin: Origin) -> Ope
 def _start_over(engine: Engine, selection: Selection, id: str, reason: str) -> Opening:
     """The start for an id that is unknown here: everything retained, and a gap that says why. At worst the client
     gets a message twice, under another id."""
-    return Opening(engine.hub.trimmed, unknown(id, selection, reason), exact=False)
+    return Opening(engine.hub.trimmed, gap_of_unusable_id(id, selection, reason), exact=False)

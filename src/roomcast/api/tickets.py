@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from roomcast.api import object as fields
+from roomcast.api import object as json_object
 from roomcast.api.query import MAX_ROOMS
 from roomcast.api.request import JSON, Answer, Head, Request
 from roomcast.auth import permit as rights
@@ -44,32 +44,33 @@ class TicketRequest(NamedTuple):
     seconds: int = 3600
 
 
-def envelope(head: Head) -> None:
-    """Raises `UnsupportedMediaType`."""
-    fields.check_type(head, _EXAMPLE)
+def check_head(head: Head) -> None:
+    """Raises `UnsupportedMediaType` unless `head` declares the body as JSON."""
+    json_object.check_type(head, _EXAMPLE)
 
 
-def check_asker(request: Request) -> None:
-    """Raises `Unauthenticated`, `Forbidden` or `NotOffered` if the client cannot get any ticket."""
+def check_client(request: Request) -> None:
+    """Raises an error if the client of `request` cannot get any ticket: `Unauthenticated` without a credential,
+    `Forbidden` with a ticket, and `NotOffered` if the server has no secret to sign with."""
     principal = request.principal
-    if request.guard.checks_credentials and principal.by is None:
+    if request.guard.checks_credentials and principal.grantor is None:
         raise rights.refusal(principal, "tickets are given to keys and tokens")
     if principal.ticket is not None:
         raise Forbidden("a ticket gives no tickets: ask with the key or the token")
-    if principal.by is None or not request.guard.rights.secrets:
+    if principal.grantor is None or not request.guard.rights.secrets:
         raise NotOffered(_NO_SECRET)
 
 
 def issue(engine: Engine, request: Request, parsed: None) -> Answer:
-    """Issues a ticket for at most the rights of the client. Raises `Malformed`, `Invalid`, `Forbidden` and
-    `InvalidToken`."""
+    """`POST /tickets`: issues the ticket that the body of `request` asks for, with at most the rights of its
+    client. `engine` and `parsed` are not used. Raises `Malformed`, `Invalid`, `Forbidden` and `InvalidToken`."""
     principal, secrets = request.principal, request.guard.rights.secrets
-    assert principal.by is not None, "check_asker has let nobody else in"
+    assert principal.grantor is not None, "check_client has let nobody else in"
     now = time.time()
     wanted = _of_its_own(principal, _wanted(request.body, principal), now)
     user = _permitted(principal, wanted)
     try:
-        ticket = seal(secrets, principal.by, **wanted._asdict() | {"user": user, "now": now})
+        ticket = seal(secrets, principal.grantor, **wanted._asdict() | {"user": user, "now": now})
     except ValueError as error:
         raise Invalid(str(error), [Fault("/rooms", str(error))]) from None
     _note(principal, wanted)
@@ -101,19 +102,19 @@ def _permitted(principal: Principal, wanted: TicketRequest) -> str:
 
 
 def _answer(request: Request, wanted: TicketRequest, ticket: str) -> Answer:
-    told = {"ticket": ticket, "opens_in": OPENS_SECONDS, "ends_in": wanted.seconds}
+    body = {"ticket": ticket, "opens_in": OPENS_SECONDS, "ends_in": wanted.seconds}
     rooms = [("room", room) for room in wanted.rooms] + [("prefix", prefix) for prefix in wanted.prefixes]
     if rooms:
         query = urlencode([*rooms, ("ticket", ticket)])
-        told["url"] = f"{quote(request.head.mount)}/messages?{query}"
-    return Answer(201, JSON, msgspec.json.encode(told))
+        body["url"] = f"{quote(request.head.mount)}/messages?{query}"
+    return Answer(201, JSON, msgspec.json.encode(body))
 
 
 def _note(principal: Principal, wanted: TicketRequest) -> None:
     rooms = [*wanted.rooms, *(prefix + ANY for prefix in wanted.prefixes)]
-    told = {"by": principal.name, "sub": wanted.sub, "read": rooms, "publish": wanted.publish}
+    fields = {"by": principal.name, "sub": wanted.sub, "read": rooms, "publish": wanted.publish}
     text = f"a ticket for {', '.join([*rooms, *wanted.publish])}, by {principal.name}"
-    logger.info("%s", text, extra={"fields": told})
+    logger.info("%s", text, extra={"fields": fields})
 
 
 # The body
@@ -121,7 +122,7 @@ def _note(principal: Principal, wanted: TicketRequest) -> None:
 
 def _wanted(body: bytes, asker: Principal) -> TicketRequest:
     """Parses the body. Raises `Malformed`, and `Invalid` naming each wrong field."""
-    wanted = TicketRequest(**fields.read(body, _READ, _EXAMPLE))
+    wanted = TicketRequest(**json_object.read(body, _READ, _EXAMPLE))
     if wanted.sub is None:
         wanted = wanted._replace(sub=asker.sub)
     if faults := _missing(wanted):
@@ -173,7 +174,7 @@ def _seconds(value: object) -> int:
     return value
 
 
-_READ: fields.Readers = {
+_READ: json_object.Readers = {
     "rooms": _names("room"),
     "prefixes": _names("prefix"),
     "publish": _names("room"),

@@ -1,4 +1,4 @@
-"""base64url without padding (RFC 4648, section 5), with exactly one accepted spelling for the same bytes.
+"""base64url without padding (RFC 4648, section 5). Each sequence of bytes has exactly one accepted text.
 
 Usual decoders skip unknown letters and ignore spare bits at the end: many texts would be the same ticket.
 """
@@ -13,12 +13,12 @@ _STANDARD = bytes.maketrans(b"-_+/", b"+/??")
 
 
 def encode(data: bytes) -> str:
-    """The text of these bytes."""
+    """The one text of `data`, which `decode` turns back into the same bytes."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def decode(text: str) -> bytes:
-    """The bytes of a text. Raises `ValueError` for every text that `encode` does not make."""
+    """The bytes of `text`. Raises `ValueError` for every text that `encode` does not make."""
     standard = text.encode("ascii").translate(_STANDARD)
     data = a2b_base64(standard + b"=" * (-len(standard) % 4))
     if b2a_base64(data, newline=False).rstrip(b"=") != standard:

@@ -33,7 +33,7 @@ _SEND = "send `Authorization: Bearer CREDENTIAL`, or Basic with a key as its pas
 
 
 def of_authorization(value: bytes) -> str:
-    """The credential in the value of an `Authorization` field: the Bearer token, or the password of Basic. The
+    """The credential in the `value` of an `Authorization` field: the Bearer token, or the password of Basic. The
     user name of Basic is ignored.
 
     Raises `BadCredential` if it is too long, malformed, of another scheme, or given twice."""
@@ -57,8 +57,8 @@ def of_authorization(value: bytes) -> str:
 
 
 def of_pair(pair: bytes) -> str:
-    """The credential in `PLACE=CREDENTIAL`, as a cookie or a ticket in a URL is passed. Raises `BadCredential` if
-    it is too long."""
+    """The credential in a `pair` of the form `PLACE=CREDENTIAL`: how `Guard` passes on a cookie or a ticket in a
+    URL. Raises `BadCredential` if the credential is longer than `MAX_BYTES`."""
     text = pair.partition(b"=")[2].decode("latin-1")
     if len(text) > MAX_BYTES:
         raise BadCredential(f"a credential has at most {MAX_BYTES // 1024} KiB")
@@ -66,7 +66,7 @@ def of_pair(pair: bytes) -> str:
 
 
 def of_cookie(header: bytes, name: bytes) -> bytes | None:
-    """The value of the cookie called `name` in a `Cookie` field; None if it is missing.
+    """The value of the cookie called `name` in `header`, the value of a `Cookie` field; None if it is missing.
 
     Raises `InvalidToken` if it is given twice: a page of a sibling domain may have set one of them, and their
     order does not tell which (RFC 6265, section 5.4)."""
@@ -85,7 +85,7 @@ def _cookies(name: bytes) -> re.Pattern[bytes]:
 
 
 def is_ours(value: bytes) -> bool:
-    """Whether the value of an `Authorization` field holds a roomcast key or ticket."""
+    """Whether the `value` of an `Authorization` field holds a roomcast key or ticket."""
     try:
         return kind_of(of_authorization(value)) != "token"
     except BadCredential:
@@ -93,7 +93,7 @@ def is_ours(value: bytes) -> bool:
 
 
 def kind_of(credential: str) -> CredentialKind:
-    """The kind of the credential by its prefix; nothing is verified."""
+    """The kind of `credential` by its prefix; nothing is verified."""
     if credential.startswith(KEY):
         return "key"
     # Without the version in the prefix: a ticket of a later version must not be taken for a token.

@@ -11,30 +11,31 @@ from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.secrets import Secrets
 from roomcast.model.errors import BadOption, CannotStart
 from roomcast.model.settings import Settings
-from roomcast.model.settings.anonymous import granted, quota
+from roomcast.model.settings.anonymous import grants_of, quota_of
 
 if TYPE_CHECKING:
     from roomcast.auth.tokens.issuers import Issuers
 
 
 def rights_from(settings: Settings) -> ConfiguredRights:
-    """The rights for these settings. Blocks: it reads the files of secrets and public keys. Raises
-    `CannotStart`."""
+    """The rights for these `settings`. Blocks: it reads the files of secrets and public keys. Raises
+    `CannotStart` if a file or a combination of options cannot be used."""
     secrets = secrets_from(settings)
     return ConfiguredRights(
         keys=Keys(settings.keys),
         secrets=secrets,
         issuers=_issuers(settings, secrets),
-        read=Grants.parse(granted("read", settings.anonymous)),
-        publish=Grants.parse(granted("publish", settings.anonymous)),
-        quota=quota(settings.anonymous),
+        read=Grants.parse(grants_of("read", settings.anonymous)),
+        publish=Grants.parse(grants_of("publish", settings.anonymous)),
+        quota=quota_of(settings.anonymous),
         cookie=settings.cookie,
         revoked=[row.revocation() for row in settings.revoked],
     )
 
 
 def secrets_from(settings: Settings) -> Secrets:
-    """The secrets of these settings. Blocks: it reads files. Raises `CannotStart`."""
+    """The secrets of these `settings`, none if no secret is configured. Blocks: it reads files. Raises
+    `BadOption` if a secret is given both as text and as a file, and `CannotStart` if one cannot be used."""
     if settings.secret is None:
         return Secrets.read(settings.secret_files)
     if settings.secret_files:

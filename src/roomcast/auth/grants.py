@@ -19,7 +19,7 @@ class Grants:
 
     @classmethod
     def parse(cls, texts: Iterable[str]) -> Grants:
-        """Grants from their texts: the name of a room, or a prefix and `*`.
+        """Grants from their `texts`: each is the name of a room, or a prefix and `*`.
 
         Raises `ValueError`; its text continues a sentence that begins with the place of the grants."""
         given = [parse_grant(text) for text in texts]
@@ -34,14 +34,14 @@ class Grants:
         return room in self._rooms or room.startswith(self._prefixes)
 
     def lacking(self, rooms: Iterable[str]) -> Sequence[str]:
-        """The rooms that are not granted, in their order."""
+        """Those of `rooms` that are not granted, in their order."""
         return [room for room in rooms if room not in self]
 
     def covers_prefix(self, prefix: str) -> bool:
         """Whether one grant covers every room whose name begins with `prefix`."""
         return prefix.startswith(self._prefixes)
 
-    def begin(self) -> str:
+    def common_prefix(self) -> str:
         """The longest prefix that the names of all granted rooms share."""
         names = [*self._rooms, *self._prefixes]
         first, last = min(names, default=""), max(names, default="")  # all others lie between

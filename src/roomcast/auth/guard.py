@@ -22,12 +22,12 @@ from roomcast.model.rooms import Selection
 from roomcast.model.settings import Settings
 
 _IN_URL = re.compile(r".*(?:ticket|token|jwt|secret|password|api.?key).*|auth|authorization|key", re.I | re.S)
-"""Query parameters that name a credential, and likely misspellings: a ticket in `tickets=` would be ignored. URLs
-end up in logs, histories and `Referer`."""
+"""Query parameters that name a credential. URLs end up in logs, histories and `Referer`. Likely misspellings are
+included: a ticket in `tickets=` would otherwise be ignored."""
 _LONGEST_NAME = 32
 _COOKIE, _TICKET = b"\ncookie=", b"\nticket="
-"""Put before a credential from a cookie or from the ticket parameter. Its cache entry must not match the same text
-from another place, such as a header without a scheme; no header has a line feed."""
+"""Prefixes of a credential from a cookie or from the ticket parameter. Its cache entry must not match the same
+text from another place, such as a header without a scheme; no header has a line feed."""
 _OPEN = replace(EVERYBODY, admin=False)
 """Everybody in open mode: deleting takes a key."""
 
@@ -55,13 +55,13 @@ class Guard:
         self.enforce(rights)
 
     @classmethod
-    def of(cls, settings: Settings, unsaid: Mode = Mode.LOCAL) -> Guard:
-        """The guard for these settings; `unsaid` is its mode if nothing is configured. Blocks: it reads the files
-        of secrets. Raises `CannotStart`."""
+    def of(cls, settings: Settings, unconfigured: Mode = Mode.LOCAL) -> Guard:
+        """The guard for these `settings`; `unconfigured` is its mode if they configure no rights. Blocks: it reads
+        the files of secrets. Raises `CannotStart`."""
         rights = rights_from(settings)
         if settings.open:
             return cls(Mode.OPEN, rights)
-        return cls(Mode.RIGHTS if rights.configured else unsaid, rights)
+        return cls(Mode.RIGHTS if rights.configured else unconfigured, rights)
 
     def start_fetching(self) -> None:
         """Starts fetching the issuers' keys. When a key is withdrawn, the holders of tokens that it signed are
@@ -73,7 +73,7 @@ class Guard:
         self.rights.stop_fetching()
 
     def replace(self, rights: ConfiguredRights) -> None:
-        """Puts these rights in force, and fetches the keys of their issuers instead of the earlier ones."""
+        """Puts `rights` in force, and fetches the keys of their issuers instead of those of the earlier rights."""
         rights.start_fetching(self._keys_changed, self.rights)
         self.rights.stop_fetching()
         self.enforce(rights)
@@ -82,22 +82,23 @@ class Guard:
         self.changed()
 
     def enforce(self, rights: ConfiguredRights) -> None:
-        """Puts these rights in force, in the mode that the server was started in. Fetches no keys."""
+        """Puts `rights` in force, in the mode that the server was started in. Fetches no keys."""
         rights.revoke(self._logged)
         self.rights = rights
-        self.checks_credentials = self.mode is Mode.RIGHTS or (self.mode is Mode.OPEN and rights.configured)
+        self.checks_credentials: bool = self.mode is Mode.RIGHTS or (self.mode is Mode.OPEN and rights.configured)
         """Whether credentials are checked. If nothing is configured, they are meant for others: nginx passes on
         the ones for its own `auth_basic`."""
-        self.cookie = rights.cookie.encode() if rights.cookie and self.checks_credentials else b""
+        self.cookie: bytes = rights.cookie.encode() if rights.cookie and self.checks_credentials else b""
         """The name of the cookie that holds a credential; empty if no cookie is checked."""
         opened = replace(_OPEN, quota=rights.anonymous.quota)
         by_mode = {Mode.LOCAL: EVERYBODY, Mode.OPEN: opened, Mode.RIGHTS: rights.anonymous}
-        self.anonymous = by_mode[self.mode]
+        self.anonymous: Principal = by_mode[self.mode]
         """The principal of a client that sends no credential."""
         self.changed()
 
     def revoke(self, logged: Sequence[Revocation]) -> None:
-        """Puts the log's revocations in force, in addition to those of the configuration."""
+        """Puts `logged`, all revocations in the log, in force in addition to those of the configuration. They
+        replace the `logged` of the last call, and streams are checked again."""
         self._logged = logged
         self.rights.revoke(logged)
         self.changed()
@@ -124,9 +125,10 @@ class Guard:
         resumes: bool = False,
         client: Callable[[], str] = lambda: "",
     ) -> Principal:
-        """The principal of a request. The first of these that was sent decides alone: the `Authorization` header,
-        the ticket in the query, the cookie. A ticket in the query opens streams for a minute; after that it only
-        resumes them, so `resumes` must be true. `client` names the client; it is called if the credential is new.
+        """The principal of a request. The first of these that was sent decides alone: `authorization` (the value
+        of that header), the `ticket` in the query, the `cookie`; the last two are given as `NAME=VALUE`. A ticket
+        in the query opens streams for a minute; after that it only resumes them, so `resumes` must be true.
+        `client` names the client; it is called if the credential is not in the cache.
 
         Raises `BadCredential` and `InvalidToken`: the sender of a bad credential is never anonymous. Raises
         `TooManyBad` and `RightsUnavailable` if the credential cannot be judged now."""
@@ -146,8 +148,8 @@ class Guard:
         return found
 
     def check_url(self, names: Sequence[str]) -> None:
-        """Raises `Invalid` if one of these query parameters names a credential. The caller leaves out a ticket
-        that the route accepts."""
+        """Raises `Invalid` if one of `names`, those of a request's query parameters, names a credential. The
+        caller leaves out a ticket that the route accepts."""
         if self.mode is Mode.RIGHTS and (wrong := [name for name in names if _IN_URL.fullmatch(name)]):
             raise in_url(wrong)
 
@@ -157,7 +159,7 @@ NO_GUARD: Final = Guard(Mode.LOCAL, ConfiguredRights())
 
 
 def in_url(names: Sequence[str]) -> RoomcastError:
-    """The error for credentials in a query, by their names."""
+    """The error for credentials in a query; `names` are those of their parameters."""
     hint = (
         "is no place for a credential: send it as a bearer, in the header Authorization, or follow with a ticket"
     )

@@ -19,7 +19,7 @@ class Rights:
 
     `user` is the `user` of the messages that they publish, 1 to 128 characters; they cannot choose another. `read`
     and `publish` are grants: each is the name of a room, or a prefix and `*`; by default nothing is granted.
-    `until` is when their streams end, as a `datetime` with a time zone or in seconds since 1970; None: never.
+    `until` is when their streams end, as a `datetime` with a time zone or in seconds since 1970; None means never.
 
         Rights("42", read=["user/42", "news"], publish=["chat/*"])
 
@@ -34,7 +34,7 @@ class Rights:
         self.principal()
 
     def principal(self) -> Principal:
-        """The principal with these rights. Raises `ValueError`."""
+        """The principal with these rights. Raises `ValueError` if a field is not valid."""
         if wrong := check("user", self.user):
             raise ValueError(f"user {wrong}")
         return Principal(
@@ -48,8 +48,8 @@ class Rights:
         )
 
 
-Ask = Callable[[MutableMapping[str, Any]], Awaitable[Rights | None]]
-"""Takes the ASGI scope of a request, and returns the rights of the user who sent it; None for a stranger."""
+RightsFunction = Callable[[MutableMapping[str, Any]], Awaitable[Rights | None]]
+"""Takes the ASGI scope of a request. Returns the rights of the user who sent it, or None for a stranger."""
 
 
 def _grants(name: str, texts: Sequence[str]) -> Grants:

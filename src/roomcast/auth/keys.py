@@ -14,7 +14,7 @@ from typing import Final
 from roomcast.auth import base64url
 from roomcast.auth.grants import Grants
 from roomcast.auth.principal import Principal, scope_of
-from roomcast.auth.tickets import By
+from roomcast.auth.tickets import Grantor
 from roomcast.model.settings.key import Key, check_name
 from roomcast.model.settings.limits import PERSON_STREAMS, Quota
 
@@ -26,14 +26,14 @@ _DIGEST_LENGTH = 32
 
 
 def new_key(name: str) -> str:
-    """A new random key. Raises `ValueError` if the name is not allowed; its text continues a sentence that begins
-    with "name"."""
+    """A new random key, which shows `name`. Raises `ValueError` if the name is not allowed; the text of the error
+    continues a sentence that begins with "name"."""
     check_name(name)
     return f"{PREFIX}{name}_{base64url.encode(os.urandom(_RANDOM_BYTES))}"
 
 
 def sha256(key: str) -> str:
-    """The hash of the whole key, prefix included, in lower-case hex, as the configuration holds it."""
+    """The hash of the whole `key`, prefix included, in lower-case hex, as the configuration holds it."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -42,8 +42,8 @@ class Keys:
 
     def __init__(self, rows: Sequence[Key] = ()) -> None:
         self._principals = {row.sha256: _principal(row) for row in rows}
-        self._by = {principal.by: principal for principal in self._principals.values()}
-        self._quotas = {answers_for(row): row.quota(PERSON_STREAMS) for row in rows}
+        self._by_grantor = {principal.grantor: principal for principal in self._principals.values()}
+        self._quotas = {grantor_of(row): row.quota(PERSON_STREAMS) for row in rows}
 
     def __bool__(self) -> bool:
         """Whether any key is configured."""
@@ -53,30 +53,28 @@ class Keys:
         """The keys' principals, in the order of the configuration."""
         return iter(self._principals.values())
 
-    def holder(self, sha256: str) -> Principal | None:
-        """The principal of the key with this hash; None if there is none."""
+    def with_hash(self, sha256: str) -> Principal | None:
+        """The principal of the key with the hash `sha256`, in lower-case hex; None if there is none."""
         return self._principals.get(sha256)
 
-    def quota(self, by: By) -> Quota:
-        """The quota of each holder of a ticket that this key issued."""
-        return self._quotas[by]
+    def quota(self, grantor: Grantor) -> Quota:
+        """The quota of each holder of a ticket that the key `grantor` issued. Raises `KeyError` if it is not
+        configured."""
+        return self._quotas[grantor]
 
-    def named(self, by: By | None) -> Principal | None:
-        """The principal of this key; None if it is not configured."""
-        return self._by.get(by)
-
-    def answers(self, by: By) -> bool:
-        """Whether exactly this key is configured, not only another key of the same name."""
-        return by in self._by
+    def get(self, grantor: Grantor | None) -> Principal | None:
+        """The principal of the key `grantor`; None if exactly this key is not configured, even if another key has
+        its name. None for no grantor."""
+        return self._by_grantor.get(grantor)
 
 
-def answers_for(row: Key) -> By:
-    """The key's identity as a ticket carries it."""
-    return By(row.name, row.sha256[:_DIGEST_LENGTH])
+def grantor_of(row: Key) -> Grantor:
+    """The identity of the key in `row` as tickets carry it: its name and the first half of its hash."""
+    return Grantor(row.name, row.sha256[:_DIGEST_LENGTH])
 
 
 def _principal(row: Key) -> Principal:
-    by = answers_for(row)
+    grantor = grantor_of(row)
     return Principal(
         kind="key",
         name=row.name,
@@ -86,6 +84,6 @@ def _principal(row: Key) -> Principal:
         metrics=row.metrics,
         admin=row.admin,
         quota=row.quota(0),
-        scope=scope_of(by),
-        by=by,
+        scope=scope_of(grantor),
+        grantor=grantor,
     )

@@ -1,4 +1,4 @@
-"""The principal: found once for each request, and shared by all requests with the same credential."""
+"""The principal of a request: its rights. All requests with the same credential share one object."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from roomcast.auth.grants import EVERYTHING, NOTHING, Grants
-from roomcast.auth.tickets import By, Ticket
+from roomcast.auth.tickets import Grantor, Ticket
 from roomcast.model.fields import ANONYMOUS
 from roomcast.model.settings.limits import UNLIMITED, Quota
 
@@ -34,16 +34,17 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
     """When its credential ends, with the leeway, in seconds since 1970; None if it does not."""
     scope: str = ""
     """Principals of one scope share their idempotency keys."""
-    by: By | None = None
+    grantor: Grantor | None = None
     """The key or issuer that vouches for it, as tickets name it; None if there is none."""
     sub: str | None = None
-    """The subject that `by` names; None if it names none."""
+    """The subject that `grantor` names; None if it names none."""
     issued: float | None = None
     """When its credential was issued, in seconds since 1970; None if that is not known."""
     ticket: Ticket | None = None
     """Its ticket, if its credential is one."""
-    signed: str = ""
-    """The id of the secret that its credential is signed with."""
+    signer: str = ""
+    """The id of the secret that signed its ticket. For a token, the id of the key that signed it, a space, and the
+    `terms` of its issuer. Empty for other kinds."""
 
     @property
     def ticket_nonce(self) -> str:
@@ -51,43 +52,43 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
         return self.ticket.nonce if self.ticket else ""
 
     def may(self, verb: Verb) -> bool:
-        """Whether it may do this to anything at all."""
+        """Whether it has the right `verb` for anything at all."""
         return bool(getattr(self, verb))
 
     @classmethod
-    def of_ticket(cls, ticket: Ticket, quota: Quota = UNLIMITED, signed: str = "") -> Principal:
-        """The principal of a ticket's holder; `signed` is the id of the secret. A room that ends in `*` is a name
-        here, not a prefix."""
+    def of_ticket(cls, ticket: Ticket, quota: Quota = UNLIMITED, signer: str = "") -> Principal:
+        """The holder of `ticket`, with the `quota` of whoever issued it; `signer` is the id of the secret that
+        signed it. A room that ends in `*` is a name in a ticket, not a prefix."""
         return cls(
             kind="ticket",
-            name=name_of(ticket.by, ticket.sub),
+            name=name_of(ticket.grantor, ticket.sub),
             user=ticket.user,
             read=Grants(ticket.rooms, ticket.prefixes),
             publish=Grants(ticket.publish),
             until=ticket.until,
-            scope=scope_of(ticket.by, ticket.sub) if ticket.sub is not None else f"ticket:{ticket.nonce}",
-            by=ticket.by,
+            scope=scope_of(ticket.grantor, ticket.sub) if ticket.sub is not None else f"ticket:{ticket.nonce}",
+            grantor=ticket.grantor,
             sub=ticket.sub,
             issued=ticket.issued,
             ticket=ticket,
             quota=quota,
-            signed=signed,
+            signer=signer,
         )
 
 
-def name_of(by: By, sub: str | None = None) -> str:
-    """The name in logs of the subject `sub` of the key or issuer `by`. The server's own secret has an empty
+def name_of(grantor: Grantor, sub: str | None = None) -> str:
+    """The name in logs of the subject `sub` of the key or issuer `grantor`. The server's own secret has an empty
     name."""
-    return "/".join(filter(None, [by.name, sub]))
+    return "/".join(filter(None, [grantor.name, sub]))
 
 
-def scope_of(by: By, sub: str | None = None) -> str:
-    """The scope of a key or issuer `by`, or of the person `sub` that it names. A token and the tickets issued for
-    it have the same scope.
+def scope_of(grantor: Grantor, sub: str | None = None) -> str:
+    """The scope of a key or issuer `grantor`, or of the person `sub` that it names. A token and the tickets issued
+    for it have the same scope.
 
     The line feed keeps the texts of two pairs different: names hold no control characters."""
-    begun = f"key:{by.name}" if by.digest else f"issuer:{by.name}"
-    return begun if sub is None else f"{begun}\n{sub}"
+    prefix = f"key:{grantor.name}" if grantor.digest else f"issuer:{grantor.name}"
+    return prefix if sub is None else f"{prefix}\n{sub}"
 
 
 EVERYBODY = Principal(

@@ -8,7 +8,7 @@ from typing import Final
 
 from roomcast.auth.principal import Principal
 
-CACHED: Final = 10_000
+MAX_CACHED: Final = 10_000
 """Maximum number of principals in the cache. With tickets for two rooms they take 17 MB."""
 
 
@@ -24,7 +24,8 @@ class PrincipalCache:
         return len(self._by_fingerprint)
 
     def get(self, fingerprint: bytes, now: float) -> Principal | None:
-        """The principal of the credential; None if it is unknown or has expired. `now` is seconds since 1970."""
+        """The principal of the credential with this `fingerprint`; None if it is unknown or has expired. `now` is
+        seconds since 1970."""
         found = self._by_fingerprint.get(fingerprint)
         if found is None:
             return None
@@ -34,10 +35,10 @@ class PrincipalCache:
         self._by_fingerprint.move_to_end(fingerprint)
         return found
 
-    def keep(self, fingerprint: bytes, principal: Principal) -> Principal:
-        """Adds the principal, and returns it."""
+    def add(self, fingerprint: bytes, principal: Principal) -> Principal:
+        """Returns `principal`, and caches it under the `fingerprint` of its credential."""
         self._by_fingerprint[fingerprint] = principal
-        if len(self._by_fingerprint) > CACHED:
+        if len(self._by_fingerprint) > MAX_CACHED:
             self._by_fingerprint.popitem(last=False)
         return principal
 
@@ -47,5 +48,5 @@ class PrincipalCache:
 
 
 def fingerprint(sent: bytes) -> bytes:
-    """The BLAKE2b hash of a credential, 32 bytes. It takes half of the time of SHA-256."""
+    """The BLAKE2b hash of the credential `sent`: 32 bytes, in half of the time of SHA-256."""
     return hashlib.blake2b(sent, digest_size=32).digest()

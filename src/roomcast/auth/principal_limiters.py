@@ -24,7 +24,8 @@ class PrincipalLimiters:
         """Refused requests, by kind of principal."""
 
     def take(self, principal: Principal, name: str) -> None:
-        """Takes one message from the bucket `name`. Raises `TooMany` if it is empty."""
+        """Takes one message from the bucket `name`, at the rate of `principal`, whose quota must have one. Raises
+        `TooMany` if the bucket is empty."""
         try:
             self._of(principal).take(name)
         except TooMany:
@@ -32,8 +33,8 @@ class PrincipalLimiters:
             raise
 
     def take_more(self, principal: Principal, name: str, count: int) -> None:
-        """Takes `count` messages from the bucket `name`, even if fewer are left. Raises `TooMany` if it is already
-        in debt."""
+        """Takes `count` messages from the bucket `name`, even if fewer are left, at the rate of `principal`.
+        Raises `TooMany` if the bucket is already in debt."""
         try:
             self._of(principal).take_more(name, count)
         except TooMany:
@@ -51,7 +52,7 @@ class PrincipalLimiters:
         }
 
     def charge(self, name: str, amount: float) -> None:
-        """Takes `amount` that another worker gave out; `name` comes from its `take_spent`."""
+        """Takes the `amount` of messages that another worker has accepted; `name` comes from its `take_spent`."""
         rate, burst, name = name.split(" ", 2)
         self._at(float(rate), int(burst)).charge(name, amount)
 

@@ -36,14 +36,14 @@ class RateLimiter:
         """The time at which each bucket is full again, by name; the least recently used first."""
         self._spent: dict[str, float] | None = None
         """Amounts taken since the other workers were last told, by name; None if there are no other workers."""
-        self.refused = 0
+        self.refused: int = 0
 
     def __len__(self) -> int:
         """The number of buckets in memory."""
         return len(self._full_at)
 
     def take(self, name: str) -> None:
-        """Takes one from the bucket `name`. Raises `TooMany` if it is empty."""
+        """Takes one message from the bucket `name`. Raises `TooMany` if it is empty."""
         now = self._clock()
         full_at = max(self._full_at.pop(name, now), now)
         try:
@@ -55,8 +55,8 @@ class RateLimiter:
             self._keep(name, full_at)
 
     def take_more(self, name: str, count: int) -> None:
-        """Takes `count` from the bucket `name`, even if fewer are left. The bucket is then in debt and gives
-        nothing until the debt is paid. Raises `TooMany` if it is already in debt."""
+        """Takes `count` messages from the bucket `name`, even if fewer are left. The bucket is then in debt and
+        gives nothing until the debt is paid. Raises `TooMany` if it is already in debt."""
         now = self._clock()
         full_at = max(self._full_at.pop(name, now), now)
         try:
@@ -73,19 +73,20 @@ class RateLimiter:
         spent, self._spent = self._spent, {}
         return spent or {}
 
-    def wait(self, name: str) -> float:
-        """Seconds until the bucket is no longer in debt; 0 if it is not in debt."""
+    def debt_seconds(self, name: str) -> float:
+        """Seconds until the bucket `name` is no longer in debt; 0 if it is not in debt."""
         full_at = self._full_at.get(name)
         return 0.0 if full_at is None else max(0.0, full_at - self._clock() - self._burst * self._interval)
 
     def charge(self, name: str, amount: float) -> None:
-        """Takes `amount`, which was used here or at another worker, even if less is left."""
+        """Takes `amount`, which was used here or at another worker, from the bucket `name`, even if less is
+        left."""
         now = self._clock()
         self._keep(name, max(self._full_at.pop(name, now), now) + amount * self._interval)
 
     def _check(self, used: float) -> None:
         """Raises `TooMany` if `used`, in seconds, is more than the burst."""
-        # A thousandth of an interval more, for floating-point errors in long sums.
+        # A thousandth of an interval allows for floating-point errors in long sums.
         too_much = used - (self._burst + 0.001) * self._interval
         if too_much > 0:
             self.refused += 1
@@ -100,8 +101,8 @@ class RateLimiter:
 
 @lru_cache(1024)
 def client_name(address: str) -> str:
-    """The name of a client's bucket: its IPv4 address, or the first half of its IPv6 address. Any other text is
-    returned unchanged."""
+    """The name of the bucket of the client at `address`: the IPv4 address, or the first half of the IPv6 address.
+    Any other text is returned unchanged."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

@@ -20,18 +20,18 @@ class Revocations:
         """The number of subjects with a revocation."""
         return len(self._by_sub)
 
-    def end(self, principal: Principal) -> bool:
-        """Whether the principal's credential is revoked. A key, or a ticket without a `sub`, never is: only a
+    def cover(self, principal: Principal) -> bool:
+        """Whether the credential of `principal` is revoked. A key, or a ticket without a `sub`, never is: only a
         change of the configuration ends these."""
         if principal.sub is None or not self._by_sub:
             return False
-        return any(_ends(row, principal) for row in self._by_sub.get(principal.sub, ()))
+        return any(_covers(row, principal) for row in self._by_sub.get(principal.sub, ()))
 
 
-def _ends(row: Revocation, principal: Principal) -> bool:
-    by = principal.by
-    # A key whose name equals an issuer's is not that issuer.
-    issuer = by.name if by is not None and not by.digest else None
+def _covers(row: Revocation, principal: Principal) -> bool:
+    grantor = principal.grantor
+    # A key may have the name of an issuer, and is not that issuer.
+    issuer = grantor.name if grantor is not None and not grantor.digest else None
     if row.iss is not None and row.iss != issuer:
         return False
     return principal.issued is None or principal.issued * 1000 < row.before

@@ -1,7 +1,7 @@
 """The rights of a server: the principal of each credential, by the configuration.
 
-Only revocations change an object of this class. A configuration that is read again makes a new one with its own
-cache, which replaces this one as a whole.
+Revocations alone change a `ConfiguredRights`. When the configuration is read again, a new object with a cache of
+its own replaces it as a whole.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class ConfiguredRights:
         """`issuers` is None if no tokens are accepted. `read` and `publish` are the grants of requests without a
         credential, by default none; `quota` is that of each of their addresses. `cookie` is the name of the cookie
         that holds a credential; None if there is none. `revoked` are the configuration's revocations."""
-        self.keys = keys or Keys()
-        self.secrets = secrets or Secrets()
+        self.keys: Keys = keys or Keys()
+        self.secrets: Secrets = secrets or Secrets()
         self.cookie = cookie
         self.issuers = issuers
-        self.anonymous = Principal(
+        self.anonymous: Principal = Principal(
             kind=ANONYMOUS,
             name="",
             user=ANONYMOUS,
@@ -71,17 +71,17 @@ class ConfiguredRights:
         return bool(self.keys or self.secrets or self.issuers or self.cookie or granted)
 
     def start_fetching(
-        self, changed: Callable[[], None] = lambda: None, before: ConfiguredRights | None = None
+        self, changed: Callable[[], None] = lambda: None, earlier: ConfiguredRights | None = None
     ) -> None:
-        """Starts fetching the issuers' keys on the running loop, beginning with the keys that `before` has.
-        `changed` is called whenever the keys have changed."""
+        """Starts fetching the issuers' keys on the running loop; until then, the keys that `earlier` rights
+        fetched are valid. `changed` is called whenever the keys have changed."""
 
         def forget() -> None:
             self._cache.clear()
             changed()
 
         if self.issuers is not None:
-            self.issuers.start_fetching(forget, before.issuers if before else None)
+            self.issuers.start_fetching(forget, earlier.issuers if earlier else None)
 
     async def fetched(self) -> None:
         """Waits until no fetch of issuers' keys is under way."""
@@ -94,7 +94,8 @@ class ConfiguredRights:
             self.issuers.stop_fetching()
 
     def revoke(self, logged: Sequence[Revocation]) -> None:
-        """Puts the log's revocations in force, in addition to those of the configuration, and clears the cache."""
+        """Puts `logged`, all revocations in the log, in force in addition to those of the configuration, and
+        clears the cache."""
         self._revoked = Revocations([*self._configured_revoked, *logged])
         self._cache.clear()
 
@@ -102,10 +103,10 @@ class ConfiguredRights:
         """The principal that these rights give to the credential of `principal`, which earlier rights found. None
         if the credential is no longer valid."""
         found = self._verifier.current(principal)
-        return None if found is None or self._revoked.end(found) else found
+        return None if found is None or self._revoked.cover(found) else found
 
     def identify(self, credential: str, now: float) -> Principal:
-        """The principal of a credential; `now` is seconds since 1970.
+        """The principal of `credential`; `now` is seconds since 1970.
 
         Raises `InvalidToken`: the sender of a bad credential is never anonymous. Raises `TooManyBad` and
         `RightsUnavailable` if the credential cannot be judged now."""
@@ -114,20 +115,20 @@ class ConfiguredRights:
     def identify_sent(
         self, sent: bytes, extract: Callable[[bytes], str], now: float, client: Callable[[], str] = lambda: ""
     ) -> Principal:
-        """The principal of the credential `sent`, which is also its key in the cache. If it is new, `extract`
-        takes the credential's text out of `sent`, and `client` names the client that sends it: a bad credential
-        uses up that client's time.
+        """The principal of the credential in `sent`, whose hash is its key in the cache; `now` is seconds since
+        1970. If it is not in the cache, `extract` takes the credential's text out of `sent`, and `client` names
+        the client that sends it: a bad credential uses up that client's time.
 
         Raises what `extract` does, and what `identify` does."""
         hashed = fingerprint(sent)
-        return self._cache.get(hashed, now) or self._cache.keep(hashed, self._judge(sent, extract, now, client()))
+        return self._cache.get(hashed, now) or self._cache.add(hashed, self._judge(sent, extract, now, client()))
 
     def _judge(self, sent: bytes, extract: Callable[[bytes], str], now: float, client: str) -> Principal:
         self._budget.check(client)
         began = thread_time()
         try:
             principal = self._verifier.verify(extract(sent), now)
-            if self._revoked.end(principal):
+            if self._revoked.cover(principal):
                 raise refused("revoked")
         except (BadCredential, InvalidToken, RightsUnavailable):
             # A token whose key is unknown is charged, too: anybody can write one, and have signatures verified.

@@ -64,11 +64,11 @@ class Secret:
     __slots__ = ("id", "text", "ticket_key")
 
     def __init__(self, text: bytes) -> None:
-        self.text = text
+        self.text: bytes = text
         """The bytes that HS256 tokens are signed with."""
-        self.id = base64url.encode(derived(text, b"roomcast secret id v1")[:_ID_BYTES])
+        self.id: str = base64url.encode(derived(text, b"roomcast secret id v1")[:_ID_BYTES])
         """Identifies it among others, and reveals nothing about it."""
-        self.ticket_key = derived(text, b"roomcast ticket v1")
+        self.ticket_key: bytes = derived(text, b"roomcast ticket v1")
         """The key that signs tickets. It differs from the secret, so that a ticket never passes as a token, nor a
         token as a ticket."""
 
@@ -94,30 +94,32 @@ class Secrets:
             raise LookupError("no secret is configured")
         return self._all[0]
 
-    def named(self, id: str) -> Secret | None:
-        """The secret with this id; None if there is none."""
+    def get(self, id: str) -> Secret | None:
+        """The secret with this `id`; None if there is none."""
         return self._by_id.get(id)
 
     @classmethod
     def read(cls, paths: Sequence[str]) -> Secrets:
-        """The secrets in these files. Blocks. Raises `CannotStart` for the first file that is not usable."""
+        """The secrets in the files at `paths`, one in each. Blocks. Raises `CannotStart` for the first file that
+        cannot be used."""
         return cls([_of_file(path) for path in paths])
 
     @classmethod
     def of_text(cls, text: str, what: str) -> Secrets:
-        """A secret that is given as text; `what` names it in an error. Raises `CannotStart`."""
+        """The secret `text`, as an environment variable gives it; `what` names it in an error. Raises
+        `CannotStart`."""
         return cls([secret(text.encode("utf-8", "surrogateescape"), what)])
 
 
 def secret(data: bytes, what: str) -> Secret:
-    """A secret from its bytes; a line end at the end is not part of it. Raises `CannotStart` with a sentence that
+    """The secret in `data`; a line end at the end is not part of it. Raises `CannotStart` with a sentence that
     begins with `what` and shows nothing of the secret."""
     text = data.removesuffix(b"\n").removesuffix(b"\r") if data.endswith(b"\n") else data
     if b"-----BEGIN " in text:
         raise CannotStart(f"{what} is a key in PEM, which is for other algorithms: {_MAKE_ONE}")
     if text.lstrip().startswith(b"{") and b'"kty"' in text:
         raise CannotStart(f"{what} is a JWK, which is for other algorithms: {_MAKE_ONE}")
-    if is_well_known(text):
+    if _is_well_known(text):
         raise CannotStart(f"{what} is an example's, which everybody knows: {_MAKE_ONE}")
     if len(text) < LEAST_BYTES:
         raise CannotStart(f"{what} has {len(text)} bytes, and at least {LEAST_BYTES} are needed: {_MAKE_ONE}")
@@ -130,8 +132,8 @@ def _of_file(path: str) -> Secret:
     return secret(read_regular(path, f"the secret's file {path}", _MOST_BYTES), f"the secret in {path}")
 
 
-def is_well_known(text: bytes) -> bool:
-    """Whether it is an example's secret: once, repeated, or padded with one character at either end."""
+def _is_well_known(text: bytes) -> bool:
+    """Whether `text` is an example's secret: once, repeated, or padded with one character at either end."""
     plain = text.strip(b" \t\r\n\0").lower()
     forms = {plain, plain[: _period(plain)], plain.rstrip(plain[-1:]), plain.lstrip(plain[:1])}
     # The padding character may be the example's own last character.
@@ -140,13 +142,14 @@ def is_well_known(text: bytes) -> bool:
 
 
 def derived(text: bytes, label: bytes) -> bytes:
-    """32 bytes derived from a secret for one purpose: HKDF with SHA-256 (RFC 5869), without salt, one block."""
+    """32 bytes derived from the secret `text` for the purpose `label`: HKDF with SHA-256 (RFC 5869), without salt,
+    one block."""
     extracted = hmac.digest(bytes(hashlib.sha256().digest_size), text, "sha256")
     return hmac.digest(extracted, label + b"\x01", "sha256")
 
 
 def _period(text: bytes) -> int:
-    """The number of bytes after which it repeats itself; the last repetition may be incomplete."""
+    """The number of bytes after which `text` repeats itself; the last repetition may be incomplete."""
     return next(
         (size for size in range(1, min(len(text), _MOST_PERIOD)) if text[size:] == text[:-size]), len(text)
     )

@@ -29,8 +29,8 @@ MAX_CONTENT = 2048
 _ID_BYTES, _MAC_BYTES = ID_LENGTH * 3 // 4, 32
 
 
-class By(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
-    """The key of the configuration, or the issuer of tokens, that vouches for a client."""
+class Grantor(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """The key of the configuration, or the issuer of tokens, that a client's rights come from."""
 
     name: str
     """The key's name, or the issuer's `iss`."""
@@ -41,7 +41,7 @@ class By(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=Fa
 class Ticket(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """The content of a ticket. Times are seconds since 1970, without leeway."""
 
-    by: By
+    grantor: Grantor
     sub: str | None
     """Its holder, as the application names them; None if it names none."""
     user: str
@@ -77,7 +77,7 @@ class TicketEnded(BadTicket):
 
 def seal(
     secrets: Secrets,
-    by: By,
+    grantor: Grantor,
     *,
     rooms: Sequence[str] = (),
     prefixes: Sequence[str] = (),
@@ -87,13 +87,15 @@ def seal(
     now: float,
     seconds: float,
 ) -> str:
-    """A new ticket's text, signed with the first of `secrets`.
+    """The text of a new ticket, signed with the first of `secrets`, for reading `rooms` and all rooms below
+    `prefixes`, and for publishing to the rooms in `publish`.
 
-    `now` is seconds since 1970, and `seconds` is how long it is valid. The caller checks that `by` may grant these
-    rights. Raises `ValueError` if the ticket would be too long, and `LookupError` without a secret."""
+    `sub` is its holder, None if they have no name, and `user` the user of their messages. `now` is seconds since
+    1970, and `seconds` is how long the ticket is valid. The caller checks that `grantor` may grant these rights.
+    Raises `ValueError` if the ticket would be too long, and `LookupError` without a secret."""
     issued = math.floor(now)
     ticket = Ticket(
-        by=by,
+        grantor=grantor,
         sub=sub,
         user=user,
         rooms=tuple(rooms),
@@ -112,14 +114,14 @@ def seal(
 
 
 def unseal(text: str, secrets: Secrets, now: float) -> Ticket:
-    """The content of a ticket that one of `secrets` signed; `now` is seconds since 1970.
+    """The content of the ticket `text`, which one of `secrets` has signed; `now` is seconds since 1970.
 
     Raises `TicketEnded` if it has expired, and `BadTicket` with the reason if it is invalid."""
     raw = _raw(text)
     id, mac, content = raw[:_ID_BYTES], raw[_ID_BYTES:][:_MAC_BYTES], raw[_ID_BYTES + _MAC_BYTES :]
     if not secrets:
         raise BadTicket("no secret is configured here")
-    if (secret := secrets.named(base64url.encode(id))) is None:
+    if (secret := secrets.get(base64url.encode(id))) is None:
         raise BadTicket("unknown secret")
     if not hmac.compare_digest(mac, _mac(secret, content)):
         raise BadTicket("wrong signature")
@@ -135,7 +137,7 @@ def unseal(text: str, secrets: Secrets, now: float) -> Ticket:
 
 
 def signer(text: str) -> str:
-    """The id of the secret that signed a valid ticket."""
+    """The id of the secret that signed the ticket `text`, which must be valid."""
     return base64url.encode(_raw(text)[:_ID_BYTES])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from roomcast.auth.keys import answers_for
+from roomcast.auth.keys import grantor_of
 from roomcast.auth.principal import Principal
 from roomcast.model.settings import OPTIONS, Settings
 from roomcast.model.settings.file import read
@@ -21,20 +21,20 @@ class Places:
         self._variable = OPTIONS["anonymous"].variable if OPTIONS["anonymous"].variable in variables else None
         secrets = [OPTIONS[name].variable for name in ("secret", "secret_files")]
         self._secret = next((name for name in secrets if name in variables), None)
-        self._rows = [answers_for(row) for row in settings.keys]
+        self._rows = [grantor_of(row) for row in settings.keys]
         self._issuers = [row.iss or "" for row in settings.issuers]
 
     def describe(self, principal: Principal, verb: str | None) -> str:
         """Names the `principal` and the line with its rights; with a `verb`, read or publish, the line of that
         right."""
-        if principal.by is None:
+        if principal.grantor is None:
             return f"{self._anonymous()}somebody without a credential"
         shown = None if principal.ticket else verb
         whose = " ticket" if principal.ticket else " token" if principal.kind == "token" else ""
-        if not principal.by.digest:
-            return f"{self.describe_issuer(principal.by.name, shown)}: its{whose} for {principal.sub}"
-        line = line_in_row("key", self._rows.index(principal.by), shown, self._text)
-        key = f"{self._path}, line {line}: [[key]] {principal.by.name}"
+        if not principal.grantor.digest:
+            return f"{self.describe_issuer(principal.grantor.name, shown)}: its{whose} for {principal.sub}"
+        line = line_in_row("key", self._rows.index(principal.grantor), shown, self._text)
+        key = f"{self._path}, line {line}: [[key]] {principal.grantor.name}"
         return f"{key}: its{whose}" if whose else key
 
     def describe_issuer(self, iss: str, verb: str | None) -> str:

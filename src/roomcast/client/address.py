@@ -1,4 +1,5 @@
-"""Addresses of servers, checked when they are given: a port of 99999 must not wait for the first request."""
+"""Addresses of servers. They are checked when they are given: the error for a port of 99999 must not wait for the
+first request."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ EXAMPLE = "http://localhost:8080"
 
 
 def checked(url: str) -> str:
-    """Returns the URL if httpx can make a request of it. Raises `ValueError` otherwise."""
+    """Returns `url` if httpx can send a request to it. Raises `ValueError` otherwise; its text shows no
+    password."""
     try:
         parts = urlsplit(url)
         name = (parts.hostname or "").encode("idna")  # raises for an invalid host name
@@ -23,7 +25,8 @@ def checked(url: str) -> str:
 
 
 def server(url: str) -> str:
-    """Returns the address of a roomcast server, without a slash at its end. Raises `ValueError`."""
+    """Returns `url`, the address of a roomcast server, without a slash at its end. Raises `ValueError` if it is
+    not an address, or has a query or a fragment."""
     if "?" in checked(url) or "#" in url:
         raise ValueError(f"{without_password(url)!r} is no address of a server: leave out the part from ? or # on")
     return url.rstrip("/")

@@ -1,4 +1,4 @@
-"""The attempts of a request that has one answer: when to try again, and what the answer means. No I/O.
+"""The attempts of a request that has one answer: when to try again, and the meaning of the answer. No I/O.
 
 Reading is harmless to repeat. So is publishing: with its `Idempotency-Key`, a repeated request whose answer was
 lost stores nothing. So is deleting: a message that is gone after a lost answer was deleted by the first attempt.
@@ -50,7 +50,8 @@ class Attempts:
         self._attempts = 0
 
     def failed(self, error: httpx.TransportError) -> float:
-        """Returns the seconds until the next attempt. Raises `Unreachable` if there is none."""
+        """Called when an attempt ended with `error`. Returns the seconds until the next attempt. Raises `error`
+        itself if no attempt could succeed, and `Unreachable` if TLS always fails or the patience is used up."""
         if is_final(error):
             raise error
         url = without_password(self.request.url)
@@ -61,11 +62,12 @@ class Attempts:
         return self._again(unreachable, 0)
 
     def max_bytes(self, response: httpx.Response) -> int:
-        """Maximum number of bytes to read of this response."""
+        """Maximum number of bytes to read of the body of `response`: fewer of an error than of a good answer."""
         return self._max_answer if response.is_success else MAX_EXPLANATION
 
     def answered(self, response: httpx.Response, body: BoundedBody) -> Reply | float:
-        """Returns the reply, or the seconds until the next attempt. Raises the error that the answer means."""
+        """Returns the reply in `response` and its `body`, or the seconds until the next attempt. Raises the error
+        that the answer means, if another attempt would not help or the patience is used up."""
         if response.is_success:
             # After a lost answer, 200 may mean our own first attempt.
             known = response.status_code == 200 and not self._attempts

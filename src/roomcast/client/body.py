@@ -1,4 +1,4 @@
-"""The bound of an answer's body: a server, or a proxy in front of it, may send without end.
+"""The bound of an answer's body: a server, or a proxy in front of it, may never stop sending.
 
 Nothing is decompressed: 64 KiB of gzip become 64 MiB, and httpx decodes several encodings on top of each other.
 Requests ask for `identity`, and an answer in any other encoding is refused.
@@ -15,28 +15,28 @@ MAX_ANSWER = 64 * 1024 * 1024
 
 
 class BoundedBody:
-    """The part of an answer that has been read."""
+    """The part of an answer's body that has been read."""
 
     def __init__(self, response: httpx.Response, max_bytes: int) -> None:
         self._response = response
         self._max_bytes = max_bytes
         self._pieces: list[bytes] = []
-        self._held = 0
+        self._size = 0
 
     def add(self, data: bytes) -> bool:
-        """Adds a piece. Returns whether another one may follow."""
+        """Adds the next piece, `data`. Returns whether the bound allows another one."""
         self._pieces.append(data)
-        self._held += len(data)
-        return self._held <= self._max_bytes
+        self._size += len(data)
+        return self._size <= self._max_bytes
 
     @property
     def content(self) -> bytes:
-        """At most `max_bytes`, plus the rest of the piece that exceeded them."""
+        """The bytes read so far: at most `max_bytes`, plus the rest of the piece that exceeded them."""
         return b"".join(self._pieces)
 
     def whole(self) -> bytes:
         """The whole body. Raises `TooMuch` if it exceeds the bound."""
-        if self._held > self._max_bytes:
+        if self._size > self._max_bytes:
             url = without_password(self._response.request.url)
             raise TooMuch(
                 f"{url} answered with more than {self._max_bytes:,} bytes: "
@@ -47,7 +47,7 @@ class BoundedBody:
 
 
 def check_encoding(response: httpx.Response) -> None:
-    """Raises `Refused` if the body is compressed."""
+    """Raises `Refused` if the body of `response` is compressed."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise Refused(

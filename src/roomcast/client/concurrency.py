@@ -1,7 +1,7 @@
-"""Everything that differs between tasks and threads, written by hand, in this one place.
+"""All differences between tasks and threads, written by hand.
 
-`awaiting/` is written with the names that begin with `Async` or `async_`. `blocking/` is generated from it and
-uses the same names without that beginning.
+`awaiting/` uses the names here that begin with `Async` or `async_`. `blocking/` is generated from it and uses the
+same names without that prefix.
 """
 
 from __future__ import annotations
@@ -47,13 +47,14 @@ class AsyncFlag:
         self._event = anyio.Event()
 
     async def wait(self, seconds: float) -> None:
-        """Returns when the flag is set, or after `seconds`."""
+        """Returns when the flag is set, or after `seconds` seconds."""
         with anyio.move_on_after(seconds):
             await self._event.wait()
 
 
 def current(value: Any) -> Any:
-    """The value, or what the function returns now. Raises `TypeError` for a coroutine function."""
+    """Returns `value`, or the result of calling it if it is a function. Raises `TypeError` for a coroutine
+    function."""
     given = value() if callable(value) else value
     if inspect.isawaitable(given):
         if inspect.iscoroutine(given):
@@ -63,18 +64,18 @@ def current(value: Any) -> Any:
 
 
 async def async_current(value: Any) -> Any:
-    """The value, or what the function or coroutine function returns now."""
+    """Returns `value`, or the result of calling it if it is a function or a coroutine function."""
     given = value() if callable(value) else value
     return await given if inspect.isawaitable(given) else given
 
 
 def hang_up(network: Any) -> None:
-    """Ends a connection of httpcore and wakes the thread that reads from it, which closing the socket would not
-    do. Sends no closing message of TLS, because that thread may be inside TLS."""
+    """Ends the connection `network` of httpcore and wakes the thread that reads from it. Closing the socket would
+    not wake that thread. Sends no closing message of TLS, because that thread may be inside TLS."""
     with suppress(OSError):
         socket.socket.shutdown(network.get_extra_info("socket"), socket.SHUT_RDWR)
 
 
 async def async_hang_up(network: Any) -> None:
-    """Ends a connection of httpcore and wakes the task that reads from it."""
+    """Ends the connection `network` of httpcore and wakes the task that reads from it."""
     await network.aclose()

@@ -10,8 +10,8 @@ from roomcast.client.decode import Comment, Event
 from roomcast.client.http import HttpOptions, OutgoingRequest
 from roomcast.client.stream_state import OnOpen, OnPause, StreamState
 
-Item = TypeVar("Item", bound=Event | Comment, covariant=True)
-"""Events, and comments if they are asked for."""
+StreamItem = TypeVar("StreamItem", bound=Event | Comment, covariant=True)
+"""The items of an event source: events, and comments if the caller wants them."""
 
 _OF_STATE = ("last_event_id", "retry", "max_delay", "max_block", "again_on", "read_timeout")
 _CALLBACKS = ("on_open", "on_pause")
@@ -46,8 +46,8 @@ class CommonConnectOptions(TypedDict, total=False):
 def prepared(
     url: str, given: Mapping[str, Any]
 ) -> tuple[HttpOptions, OutgoingRequest, StreamState, dict[str, Any]]:
-    """The parts of an event source; the last one holds the callbacks by their names. Raises `ValueError` for an
-    invalid address, and `TypeError` for an unknown option."""
+    """The parts of an event source for `url` and the options in `given`; the last one holds the callbacks by their
+    names. Raises `ValueError` for an invalid address, and `TypeError` for an unknown option."""
     others = {name: value for name, value in given.items() if name not in _OWN}
     http = HttpOptions(given.get("headers"), given.get("auth"), given.get("proxy"), others, _OWN)
     body = given.get("body")

@@ -49,21 +49,21 @@ class Decoder:
         self.last_event_id: str = last_event_id
         """The id to resume with: that of the last complete block, with or without data."""
         self._max_block = max_block
-        self._rest: bytes | bytearray = b""
+        self._partial_line: bytes | bytearray = b""
         """The beginning of a line."""
-        self._begun: list[bytes] = []
-        """The id line of a block of which no more has come."""
+        self._id_line: list[bytes] = []
+        """The id line of a block of which nothing else has come; empty if there is none."""
         self._after_cr = False
         """Whether the last piece ended with a CR: an LF at the beginning of the next belongs to it."""
         self._started = False
-        """Whether the beginning was searched for a byte-order mark."""
+        """Whether the byte-order mark, if there was one, has been removed."""
         self._unusual = True
-        """Whether the next piece must be normalized for one of the two reasons above."""
+        """Whether the next piece must be normalized because of one of the two attributes above."""
         self._id = last_event_id
         """The id of the block that is being read. The next three attributes belong to this block, too."""
         self._type = b""
         self._data: list[bytes] = []
-        self._held = 0
+        self._data_size = 0
         """Bytes in `_data`."""
 
     def feed(self, data: bytes) -> Sequence[Item]:
@@ -80,27 +80,29 @@ class Decoder:
         """
         if self._unusual or _CR in data:
             data = self._normalized(data)
-        if len(self._rest) + len(data) > self._max_block:
+        if len(self._partial_line) + len(data) > self._max_block:
             return self._large(data)
         if _LF not in data:
-            if type(self._rest) is bytes:
-                self._rest = bytearray(self._rest)  # grows in place: a long line is not copied for each piece
-            self._rest += data
+            if type(self._partial_line) is bytes:
+                self._partial_line = bytearray(
+                    self._partial_line
+                )  # grows in place: a long line is not copied for each piece
+            self._partial_line += data
             return ()
-        if not self._rest and data[-2:] == b"\n\n" and not (self._begun or self._data or self._type):
+        if not self._partial_line and data[-2:] == b"\n\n" and not (self._id_line or self._data or self._type):
             event = single(data)
             if event:
                 self._id = self.last_event_id = event[2]
                 return [event]
         lines = BytesIO(data).readlines()
-        if self._rest:
-            lines[0] = b"".join((self._rest, lines[0]))
-            self._rest = b""
+        if self._partial_line:
+            lines[0] = b"".join((self._partial_line, lines[0]))
+            self._partial_line = b""
         if lines[-1][-1] != _LF:
-            self._rest = lines.pop()
-        if self._begun:
-            lines = self._begun + lines
-            self._begun = []
+            self._partial_line = lines.pop()
+        if self._id_line:
+            lines = self._id_line + lines
+            self._id_line = []
         items: list[Item] = []
         if len(lines) > 2 and not self._data and not self._type:
             events, lines = columns(lines, self._id) if len(lines) >= MANY else few(lines)
@@ -108,18 +110,18 @@ class Decoder:
                 items += events
                 self._id = self.last_event_id = events[-1].id
         if len(lines) == 1 and lines[0][:4] == b"id: ":
-            self._begun = lines
+            self._id_line = lines
         elif lines:
             self._lines(lines, items)
         return items
 
     def _large(self, data: bytes) -> Sequence[Item]:
         """`feed`, line by line, for data that may exceed the bound."""
-        *lines, rest = (bytes(self._rest) + data).split(b"\n")
+        *lines, rest = (bytes(self._partial_line) + data).split(b"\n")
         self._check(max(map(len, (*lines, rest))))
-        self._rest = rest
-        lines = [*self._begun, *(line + b"\n" for line in lines)]
-        self._begun = []
+        self._partial_line = rest
+        lines = [*self._id_line, *(line + b"\n" for line in lines)]
+        self._id_line = []
         items: list[Item] = []
         self._lines(lines, items)
         return items
@@ -134,10 +136,10 @@ class Decoder:
         return data
 
     def _without_bom(self, data: bytes) -> bytes:
-        start = bytes(self._rest) + data
-        self._rest = b""
+        start = bytes(self._partial_line) + data
+        self._partial_line = b""
         if len(start) < len(_BOM) and _BOM.startswith(start):
-            self._rest = start
+            self._partial_line = start
             return b""
         self._started = True
         return start.removeprefix(_BOM)
@@ -158,17 +160,17 @@ class Decoder:
             )
 
     def _lines(self, lines: Iterable[bytes], items: list[Item]) -> None:
-        data, type, id, held = self._data, self._type, self._id, self._held
+        data, type, id, size = self._data, self._type, self._id, self._data_size
         add, limit = items.append, self._max_block
         for line in lines:
             first = line[0]
             if first == _D and line[:6] == b"data: ":
                 data.append(line[6:-1])
-                held += len(line)
+                size += len(line)
             elif first == _LF:
                 if data:
-                    if held > limit:
-                        self._check(held)
+                    if size > limit:
+                        self._check(size)
                     whole = data[0] if len(data) == 1 else b"\n".join(data)
                     try:
                         text = whole.decode()
@@ -176,7 +178,7 @@ class Decoder:
                         text = _text(whole)
                     add(_new(Event, (_text(type) if type else "message", text, id)))
                     data.clear()
-                    held = 0
+                    size = 0
                     type = b""
                 elif type:
                     type = b""
@@ -190,16 +192,16 @@ class Decoder:
                     add(Comment(_text(line[1:-1])))
                 elif field == b"data":
                     data.append(value)
-                    held += len(line)
+                    size += len(line)
                 elif field == b"event":
                     type = value
                 elif field == b"id" and 0 not in value:
                     id = _text(value)
                 elif field == b"retry" and _DIGITS.fullmatch(value):
                     add(Retry(_ms(value)))
-        self._type, self._id, self._held = type, id, held
-        if held > limit:
-            self._check(held)
+        self._type, self._id, self._data_size = type, id, size
+        if size > limit:
+            self._check(size)
 
 
 def _text(data: bytes) -> str:

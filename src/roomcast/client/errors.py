@@ -1,4 +1,5 @@
-"""The client's own errors, in addition to the server's (`roomcast.model.errors`), and how an answer becomes one.
+"""The client's own errors, in addition to the server's (`roomcast.model.errors`), and the error that an answer
+means.
 
 An answer that explains itself (RFC 9457) with one of roomcast's problem types is raised as the class of that type:
 `client.publish(...)` raises the same errors as `await live.publish(...)` in the server's process.
@@ -92,7 +93,8 @@ class CredentialRejected(TryAgain):
 
 
 def refusal(response: httpx.Response, body: bytes) -> RoomcastError:
-    """The error that an answer means: of a class of `roomcast.model.errors`, or `Refused`."""
+    """The error that `response` and its `body` mean: of a class of `roomcast.model.errors` if the answer explains
+    itself, else `Refused`."""
     problem = _problem(response, body)
     name = str(problem.get("type")).removeprefix(PROBLEM_TYPE)
     kind = _KINDS.get(name)
@@ -109,12 +111,13 @@ def refusal(response: httpx.Response, body: bytes) -> RoomcastError:
 
 
 def without_password(url: str | httpx.URL) -> str:
-    """The address without user and password, for people and logs."""
+    """Returns `url` without user and password, for messages and logs."""
     return re.sub("(?<=://)[^/?#]*@", "", str(url))
 
 
 def bad_tls(error: BaseException | None) -> str | None:
-    """Why TLS with a server always fails, and what helps; None if something else is wrong."""
+    """The reason why TLS with a server always fails, and what helps; None if `error` and its causes are of another
+    kind."""
     while error is not None and not isinstance(error, ssl.SSLError):
         error = error.__cause__ or error.__context__
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -125,12 +128,12 @@ def bad_tls(error: BaseException | None) -> str | None:
 
 
 def content_type(response: httpx.Response) -> str:
-    """The media type without its parameters."""
+    """The media type of `response` in lower case, without its parameters; empty if it has none."""
     return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 
 def retry_after(response: httpx.Response) -> float:
-    """The seconds of `Retry-After`; 0 if it is missing or a date."""
+    """The seconds of the `Retry-After` of `response`; 0 if it is missing or a date."""
     text = str(response.headers.get("retry-after", "")).strip()
     return float(text[:9]) if text.isascii() and text.isdecimal() else 0.0
 

@@ -1,4 +1,4 @@
-"""httpx, as every request of the client needs it: its options, its redirects and its headers. No I/O."""
+"""How the client uses httpx: its options, redirects and headers. No I/O."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class HttpOptions:
         return callable(self.auth) or callable(self.headers)
 
     def for_client(self, hook: Callable[..., Any], for_streams: bool) -> dict[str, Any]:
-        """The arguments of an httpx client; `hook` is called with each response.
+        """The arguments of an httpx client, one of streams if `for_streams`; `hook` is called with each response.
 
         There may be many streams, so their number is not limited. A stream never takes over a connection of an
         earlier request: httpcore tells us of new connections only, and we must know the one to hang up."""
@@ -88,17 +88,17 @@ class HttpOptions:
         }
 
     def reads_environment(self, proxy: Proxy) -> bool:
-        """Whether the environment's proxies are used."""
+        """Whether the environment's proxies are used: not if there is a `proxy` or a transport of the caller."""
         return proxy is None and self.httpx.get("transport") is None and bool(self.httpx.get("trust_env", True))
 
 
 def for_transport(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Those arguments of an httpx client that its transport takes."""
+    """Those of `arguments`, the arguments of an httpx client, that its transport takes."""
     return {name: arguments[name] for name in _OF_TRANSPORT if name in arguments}
 
 
 def check_location(response: httpx.Response) -> None:
-    """Raises `Refused` for a redirect that leads nowhere.
+    """Raises `Refused` if `response` is a redirect that leads nowhere.
 
     httpx would follow an empty `Location` to the same URL, and report a malformed one like a cut connection."""
     location = response.headers["location"].strip()
@@ -116,7 +116,7 @@ def check_location(response: httpx.Response) -> None:
         )
 
 
-def built(
+def build_request(
     client: httpx.Client | httpx.AsyncClient,
     request: OutgoingRequest,
     extra: Fields,
@@ -124,7 +124,8 @@ def built(
     auth: Auth,
     trace: Trace,
 ) -> httpx.Request:
-    """The request as httpx sends it. The caller's headers override ours; `extra` are those of this attempt."""
+    """The `request` as `client` sends it. The caller's `headers`, and `auth` if it is a bearer token, override
+    ours; `extra` are the header fields of this attempt. httpcore calls `trace` with each of its events."""
     ours = (("Accept-Encoding", "identity"), *extra, *request.headers)
     merged: dict[str, tuple[str, str | bytes]] = {name.lower(): (name, value) for name, value in ours}
     merged |= {name.lower(): (name, value) for name, value in (headers or {}).items()}
@@ -143,5 +144,6 @@ def built(
 
 
 def for_httpx(auth: Auth) -> Any:
-    """The value of httpx's `auth`. Without one, httpx looks for credentials in the URL and in .netrc."""
+    """The value of httpx's argument `auth`. If `auth` is None or a bearer token, httpx looks for credentials in
+    the URL and in .netrc."""
     return httpx.USE_CLIENT_DEFAULT if auth is None or isinstance(auth, str) else auth

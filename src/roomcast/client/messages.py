@@ -101,7 +101,7 @@ _CHECK = "check that a roomcast server answers at this URL"
 
 
 def from_event(event: Event) -> Message | Gap | Live | None:
-    """The item that an event means; None for an event of a later version. Raises `Refused` for an event that
+    """The item that `event` means; None for an event of a later version. Raises `Refused` for an event that
     roomcast does not send."""
     try:
         if event.type == "gap":
@@ -116,14 +116,14 @@ def from_event(event: Event) -> Message | Gap | Live | None:
 
 
 def message(text: str) -> Message:
-    """Decodes one line of JSON."""
+    """Decodes `text`, one line of JSON. Raises an error of msgspec's if it is not a message."""
     decoded = _message.decode(text)
     msgspec.structs.force_setattr(decoded, "json", text)
     return decoded
 
 
 def page(body: bytes) -> Page:
-    """Decodes a page of history. Raises `Refused`."""
+    """Decodes `body`, a page of history. Raises `Refused` if it is not one."""
     try:
         decoded = _page.decode(body)
         return Page([message(bytes(raw).decode()) for raw in decoded.messages], decoded.position, decoded.gap)
@@ -132,7 +132,7 @@ def page(body: bytes) -> Page:
 
 
 def single(body: bytes) -> Message:
-    """Decodes one message. Raises `Refused`."""
+    """Decodes `body`, one message. Raises `Refused` if it is not one."""
     try:
         return message(body.decode())
     except _BAD as error:
@@ -140,7 +140,7 @@ def single(body: bytes) -> Message:
 
 
 def batch(body: bytes) -> list[Message]:
-    """Decodes an array of messages. Raises `Refused`."""
+    """Decodes `body`, an array of messages. Raises `Refused` if it is not one."""
     try:
         return [message(bytes(raw).decode()) for raw in _list.decode(body)]
     except _BAD as error:
@@ -148,7 +148,7 @@ def batch(body: bytes) -> list[Message]:
 
 
 def rooms(body: bytes) -> Sequence[Room]:
-    """Decodes a page of rooms. Raises `Refused`."""
+    """Decodes `body`, a page of rooms. Raises `Refused` if it is not one."""
     try:
         return _rooms.decode(body).rooms
     except _BAD as error:
@@ -156,7 +156,7 @@ def rooms(body: bytes) -> Sequence[Room]:
 
 
 def followers(body: bytes) -> Followers:
-    """Decodes a page of followers. Raises `Refused`."""
+    """Decodes `body`, a page of followers. Raises `Refused` if it is not one."""
     try:
         return _followers.decode(body)
     except _BAD as error:
@@ -164,7 +164,7 @@ def followers(body: bytes) -> Followers:
 
 
 def ticket(body: bytes) -> IssuedTicket:
-    """Decodes a ticket. Raises `Refused`, which shows no part of the ticket."""
+    """Decodes `body`, an issued ticket. Raises `Refused`, which shows no part of the ticket."""
     try:
         return _ticket.decode(body)
     except _BAD:
@@ -172,7 +172,7 @@ def ticket(body: bytes) -> IssuedTicket:
 
 
 def check_empty(body: bytes) -> None:
-    """Raises `Refused` if the answer to a delete has a body: roomcast's has none."""
+    """Raises `Refused` if `body`, of the answer to a delete, has any bytes: roomcast's has none."""
     if body:
         raise Refused(f"this is no answer of roomcast's to a delete: {body[:100]!r}; {_CHECK}")
 

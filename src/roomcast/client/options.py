@@ -42,8 +42,8 @@ class AwaitingOptions(HttpxOptions, total=False):
 
 
 def check_names(given: Iterable[str], own: Iterable[str]) -> None:
-    """Raises `TypeError` for a name that is neither an option of httpx nor one of `own`, the caller's options. The
-    error names the option that was probably meant."""
+    """Raises `TypeError` if a name in `given` is neither an option of httpx nor one of `own`, the caller's
+    options. The error names the option that was probably meant."""
     known = [*own, *BlockingOptions.__annotations__]
     for name in given:
         if name == "timeout":  # httpx's would have no effect: each request has its own

@@ -36,8 +36,8 @@ class EnvironmentProxy(NamedTuple):
 
 
 def proxy_for(url: httpx.URL) -> EnvironmentProxy | None:
-    """The proxy that the environment names for this URL; None for a direct connection. Loopback is always direct:
-    behind the proxy, `localhost` would be the proxy's own machine."""
+    """The proxy that the environment names for `url`; None for a direct connection. Connections to loopback are
+    always direct: behind the proxy, `localhost` would be the proxy's own machine."""
     found = getproxies()
     if _is_loopback(url.host) or _is_excepted(url, found.get("no", "")):
         return None
@@ -56,7 +56,7 @@ class Routes(Generic[Transport]):
         self._made: dict[EnvironmentProxy | None, Transport] = {}
 
     def to(self, url: httpx.URL) -> Transport:
-        """The transport for this URL. Raises `Unreachable` if its proxy cannot be used."""
+        """The transport for `url`. Raises `Unreachable` if its proxy cannot be used."""
         found = proxy_for(url)
         with self._lock:
             if found not in self._made:

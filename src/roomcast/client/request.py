@@ -1,4 +1,7 @@
-"""The requests of a roomcast server's API, one function each. No I/O."""
+"""The requests of a roomcast server's API, one function each. No I/O.
+
+`base` is always the address of the server, without a slash at its end.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,8 @@ UNSET = Unset()
 
 
 def publish(base: str, body: Mapping[str, Any] | Sequence[Mapping[str, Any]], key: str | None) -> OutgoingRequest:
-    """Publishes one message, or several at once. Raises `Invalid` for a value that JSON lacks."""
+    """Publishes `body`, one message or several, at `base`; `key` is the idempotency key, None for a new one.
+    Raises `Invalid` for a value that JSON lacks."""
     headers: list[tuple[str, str | bytes]] = [
         ("Accept", "application/json"),
         ("Content-Type", "application/json"),
@@ -55,12 +59,12 @@ def publish(base: str, body: Mapping[str, Any] | Sequence[Mapping[str, Any]], ke
 
 
 def publication(room: str, **fields: Any) -> dict[str, Any]:
-    """The JSON object of a message, without the fields that were not given."""
+    """The JSON object of a message to `room`, without those of its other `fields` that were not given."""
     given = {name: value for name, value in fields.items() if value is not None or name == "data"}
     return {"room": room} | {name: value for name, value in given.items() if value is not UNSET}
 
 
-def silence(heartbeat: float | None) -> float:
+def max_silence(heartbeat: float | None) -> float:
     """Seconds of silence after which a stream is dead; `heartbeat` is the server's, in seconds."""
     return _SILENCE * (_HEARTBEAT if heartbeat is None else heartbeat)
 
@@ -68,17 +72,20 @@ def silence(heartbeat: float | None) -> float:
 def follow(
     base: str, rooms: Sequence[str], prefixes: Sequence[str], since: Since | None, replay: Replay | None
 ) -> OutgoingRequest:
-    """Follows. Raises `ValueError` if there is no room, and `TypeError` if one is not a string."""
+    """Follows `rooms` and all rooms below `prefixes` at `base`, from `since` or as `replay` says. Raises
+    `ValueError` if there is neither a room nor a prefix, and `TypeError` if one is not a string."""
     return OutgoingRequest("GET", _messages(base, rooms, prefixes, since=since, replay=replay))
 
 
 def history(base: str, rooms: Sequence[str], prefixes: Sequence[str], **parameters: Any) -> OutgoingRequest:
-    """Reads a page of messages. Raises the errors of `follow`."""
+    """Reads a page of the messages of `rooms` and of all rooms below `prefixes` at `base`. The `parameters` are
+    further ones of the query; those that are None are left out. Raises the errors of `follow`."""
     return _json(_messages(base, rooms, prefixes, **parameters))
 
 
 def ticket(base: str, *, seconds: float | None, **content: Any) -> OutgoingRequest:
-    """Asks for a ticket; empty values are left out. Repeating it is harmless: the server keeps no tickets."""
+    """Asks the server at `base` for a ticket that is valid for `seconds`, rounded up; None for the server's
+    default. Empty values of its `content` are left out. Repeating it is harmless: the server keeps no tickets."""
     given = {name: value for name, value in content.items() if value}
     if seconds is not None:
         given["seconds"] = math.ceil(seconds)  # the server takes whole seconds
@@ -87,22 +94,23 @@ def ticket(base: str, *, seconds: float | None, **content: Any) -> OutgoingReque
 
 
 def message(base: str, id: str) -> OutgoingRequest:
-    """Reads one message."""
+    """Reads the message with this `id` at `base`."""
     return _json(f"{base}/messages/{quote(id, safe='')}")
 
 
 def delete(base: str, id: str) -> OutgoingRequest:
-    """Deletes one message."""
+    """Deletes the message with this `id` at `base`."""
     return _delete(f"{base}/messages/{quote(id, safe='')}")
 
 
 def delete_room(base: str, room: str) -> OutgoingRequest:
-    """Deletes all messages of a room."""
+    """Deletes all messages of `room` at `base`."""
     return _delete(f"{base}/rooms/{quote(room, safe='')}")
 
 
 def revoke(base: str, sub: str, iss: str | None, before: datetime | str | None) -> OutgoingRequest:
-    """Ends a person's tokens and tickets. Repeating it is harmless."""
+    """Ends the tokens and tickets of the person `sub` at `base`, only those of the issuer `iss` if it is given,
+    and only those issued before `before`, by default now. Repeating it is harmless."""
     content = {"sub": sub, "iss": iss, "before": None if before is None else _written(before)}
     given = {name: value for name, value in content.items() if value is not None}
     headers: list[tuple[str, str | bytes]] = [("Accept", "application/json"), ("Content-Type", "application/json")]
@@ -110,12 +118,13 @@ def revoke(base: str, sub: str, iss: str | None, before: datetime | str | None) 
 
 
 def rooms(base: str, page: str = "") -> OutgoingRequest:
-    """Lists the rooms; `page` is the query of a further page."""
+    """Lists the rooms at `base`; `page` is the query of a further page."""
     return _json(f"{base}/rooms" + (f"?{page}" if page else ""))
 
 
 def followers(base: str, behind: int, page: str = "") -> OutgoingRequest:
-    """Lists the followers that are at least `behind` messages behind; `page` is the query of a further page."""
+    """Lists the followers at `base` that are at least `behind` messages behind; `page` is the query of a further
+    page."""
     query = {"limit": 1_000, **({"behind": behind} if behind else {})}
     return _json(f"{base}/followers?{page or urlencode(query)}")
 
@@ -150,7 +159,7 @@ def _written(value: Any) -> str:
 
 
 def encoded(body: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> bytes:
-    """Returns one message, or several, as JSON. Raises `Invalid`."""
+    """Returns `body`, one message or several, as JSON. Raises `Invalid` for a value that JSON lacks."""
     if isinstance(body, Mapping):
         return _object(body)
     return b"[" + b",".join([_object(one) if isinstance(one, Mapping) else _json_of(one) for one in body]) + b"]"

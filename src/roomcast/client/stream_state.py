@@ -31,7 +31,7 @@ _FLOOR, _CALLERS_FLOOR = 0.1, 0.01
 says `retry: 0` and ends each stream must not keep a core busy, ours or its own."""
 _MOST_DOUBLINGS = 20
 _LONGEST_SILENCE = 600.0
-"""Seconds to which a learned read timeout may grow: a dead connection is found after that at the latest."""
+"""Maximum to which a learned read timeout may grow, in seconds: after that a dead connection is always found."""
 
 UNAUTHENTICATED = 401
 _END = "roomcast.end"
@@ -117,11 +117,12 @@ class StreamState:
         return headers
 
     def accepts(self, response: httpx.Response) -> bool:
-        """Whether the answer is an event stream."""
+        """Whether `response` is an event stream."""
         return response.status_code == 200 and content_type(response) == "text/event-stream"
 
     def refuse(self, response: httpx.Response, body: bytes) -> None:
-        """Raises the error that any other answer means: `TryAgain`, or a `RoomcastError` that is final."""
+        """Raises the error that `response` and its `body` mean if it is not an event stream: `TryAgain`, its
+        `CredentialRejected` if another credential may be accepted, or a `RoomcastError` that is final."""
         error = refusal(response, body)
         if response.status_code == UNAUTHENTICATED and self._renews_credential and not self._rejected:
             self._rejected = True
@@ -131,18 +132,18 @@ class StreamState:
         raise error
 
     def opened(self) -> None:
-        """A stream begins."""
+        """Called when a stream begins."""
         self._streaming = True
         self._rejected = False
         self._end = None
         self._decoder = Decoder(self.last_event_id, self._max_block)
 
     def feed(self, data: bytes) -> Sequence[Item]:
-        """Returns the items that these bytes complete. Raises `Endless`."""
+        """Returns the items that `data`, the next bytes of the stream, completes. Raises `Endless`."""
         return self._decoder.feed(data)
 
     def take(self, item: Item) -> None:
-        """The caller gets this item now."""
+        """Called when the caller gets `item`: the stream resumes after it from then on."""
         if isinstance(item, Event):
             self.last_event_id = item.id
             self._failures = 0
@@ -154,8 +155,9 @@ class StreamState:
             self._learns_heartbeat = False  # a heartbeat came in time: the next silence means a dead connection
 
     def ended(self, error: Exception | None) -> Pause:
-        """A connection, or the attempt to make one, ended. Returns the pause before the next one. Raises
-        `Unauthenticated` when another stream has replaced this one too often."""
+        """Called when a connection, or the attempt to make one, has ended: with `error`, or cleanly if that is
+        None. Returns the pause before the next one. Raises `Unauthenticated` when another stream has replaced this
+        one too often."""
         self.last_event_id = self._decoder.last_event_id
         self._learn(error)
         end, self._end = self._end, None
@@ -205,5 +207,5 @@ class StreamState:
 
 
 def is_final(error: Exception) -> bool:
-    """Whether another attempt would end the same way."""
+    """Whether another attempt would end with the same `error`."""
     return isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError)

@@ -52,7 +52,8 @@ class Audience:
         """The loop's time of the last write."""
 
     def write(self, data: bytes, sinks: Iterable[Sink] | None = None) -> None:
-        """Writes to all live sinks, or to `sinks` of them. A sink that takes no more leaves the audience."""
+        """Writes `data` to all live sinks, or to `sinks` of them. A sink that takes no more leaves the
+        audience."""
         size = len(data)
         behind = []
         for sink in self.live if sinks is None else sinks:

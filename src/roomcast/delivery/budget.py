@@ -22,7 +22,7 @@ class Budget:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.held = 0
+        self.used = 0
         """Bytes that are held now."""
         self.refused = 0
         """How many reservations were refused."""
@@ -36,21 +36,22 @@ class Budget:
         reservation.add(size)
         return reservation
 
-    def has(self, size: int, share: float = 1.0, own: int = 0) -> bool:
-        """Whether `size` more bytes may be held, within this share of the budget. An answer may always take more
+    def allows(self, size: int, share: float = 1.0, own: int = 0) -> bool:
+        """Whether `size` more bytes may be held, within this `share` of the budget. An answer may always take more
         if the `own` bytes that it holds are the only ones held."""
-        return self.held == own or self.held + size <= self.limit * share
+        return self.used == own or self.used + size <= self.limit * share
 
     def take(self, size: int, share: float = 1.0, own: int = 0) -> None:
-        """Counts `size` more bytes; the parameters are those of `has`. Raises `Overloaded` if too much is held."""
-        if not self.has(size, share, own):
+        """Counts `size` more bytes; `share` and `own` are as in `allows`. Raises `Overloaded` if too many are
+        held."""
+        if not self.allows(size, share, own):
             self.refused += 1
             raise Overloaded("too many large answers are on their way: ask again later, or for a smaller page")
-        self.held += size
+        self.used += size
 
     def free(self, size: int) -> None:
         """Counts `size` fewer bytes."""
-        self.held -= size
+        self.used -= size
 
     def hold(self, data: bytes) -> None:
         """Notes that `data` waits for one more follower. The same object counts once, as it is in memory once.

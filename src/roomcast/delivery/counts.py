@@ -13,7 +13,7 @@ class Counts:
         self._numbers: dict[str, int] = {}
 
     def set(self, name: str, number: int) -> None:
-        """Sets the present count."""
+        """Sets the present count of `name` to `number`."""
         if number:
             self._numbers[name] = number
         else:
@@ -32,19 +32,19 @@ class Counts:
         return dict(self._numbers)
 
 
-class Number:
+class ComputedCount:
     """A single count, computed when it is asked for."""
 
-    def __init__(self, look: Callable[[], int]) -> None:
-        """`look` returns the count."""
-        self._look = look
+    def __init__(self, compute: Callable[[], int]) -> None:
+        """`compute` returns the count."""
+        self._compute = compute
         self._told = 0
 
     def changes(self) -> Mapping[str, int]:
         """The count, if it has changed since the last call."""
-        return {} if self._look() == self._told else self.all()
+        return {} if self._compute() == self._told else self.all()
 
     def all(self) -> Mapping[str, int]:
         """The count."""
-        self._told = self._look()
+        self._told = self._compute()
         return {"": self._told}

@@ -25,12 +25,12 @@ class Enforcement:
     def __init__(self, log: Log, streams: Streams, guard: Guard) -> None:
         self._log = log
         self.guard = guard
-        """Has the rights in force."""
+        """Checks requests by the rights in force."""
         self._rows: Sequence[Revocation] = ()
         guard.changed = lambda: streams.recheck(guard.may_still_follow)
 
     async def look(self) -> None:
-        """Takes over the log's revocations. Raises `LogUnavailable`."""
+        """Reads the log's revocations, and gives the guard new ones. Raises `LogUnavailable`."""
         rows = await self._log.revocations()
         if rows is not self._rows:
             self._rows = rows

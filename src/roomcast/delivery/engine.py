@@ -18,17 +18,17 @@ from roomcast.auth.guard import Guard
 from roomcast.auth.principal_limiters import PrincipalLimiters
 from roomcast.auth.rate_limiter import RateLimiter
 from roomcast.delivery.budget import Budget
-from roomcast.delivery.counts import Counts, Number
+from roomcast.delivery.counts import ComputedCount, Counts
 from roomcast.delivery.enforcement import Enforcement
+from roomcast.delivery.follower_list import FollowerList
 from roomcast.delivery.heartbeat import Heartbeat
 from roomcast.delivery.histogram import Histogram
 from roomcast.delivery.hub import Hub
 from roomcast.delivery.pace import Pace
 from roomcast.delivery.recovery import Recovery, first_position
-from roomcast.delivery.roll import Roll
 from roomcast.delivery.streams import Streams
 from roomcast.delivery.tail import Overtaken, Tail
-from roomcast.delivery.together import FollowedTogether, Peers, Together
+from roomcast.delivery.worker_group import FollowedAnywhere, Peers, WorkerGroup
 from roomcast.log import open_log
 from roomcast.log.base import Log
 from roomcast.model.errors import LogUnavailable, LogUnusable
@@ -76,50 +76,50 @@ class Engine:
         self.closed: Counter[str] = Counter()
         """Connections that the server closed by itself, by reason."""
         self.connected: Callable[[], dict[str, int]] = dict
-        """The number of connections, by state; empty in another ASGI server."""
+        """Returns the number of connections by state; empty under another ASGI server, which owns them."""
         self.pace = Pace(lambda: self.hub.position)
         heartbeat = Heartbeat(self.streams, settings.heartbeat, settings.slow_after)
-        self.together = Together(peers)
+        self.worker_group = WorkerGroup(peers)
         """This process among the workers of its server."""
-        self.followed = FollowedTogether(self.together, self.streams.followed)
+        self.followed = FollowedAnywhere(self.worker_group, self.streams.followed)
         """The rooms that have followers at any worker."""
-        self.roll = Roll(self.together, self.streams)
+        self.follower_list = FollowerList(self.worker_group, self.streams)
         """The followers of all workers."""
         self._share()
         running = (
             self._recovery.run(),
             heartbeat.run(),
             self.pace.run(),
-            *([self.together.run()] if peers else []),
+            *([self.worker_group.run()] if peers else []),
         )
         self._tasks = [asyncio.create_task(one) for one in running]
 
     def _share(self) -> None:
         """Shares limits, counts and tickets with the other workers of this server."""
-        together, tenures = self.together, self.streams.tenures
-        if peers := together.peers:
+        group, tenures = self.worker_group, self.streams.tenures
+        if peers := group.peers:
             peers.when_asked("ready", lambda _: self.ready(_PEERS_READY_SECONDS))
-            together.count("followers", Number(lambda: len(self.streams.active)))
-            seats = self.streams.seats
-            seats.counts = Counts()
-            seats.elsewhere = lambda name: together.elsewhere("seats", name)
-            together.count("seats", seats.counts)
+            group.count("followers", ComputedCount(lambda: len(self.streams.active)))
+            limits = self.streams.limits
+            limits.counts = Counts()
+            limits.elsewhere = lambda name: group.elsewhere("streams", name)
+            group.count("streams", limits.counts)
             if self.address_limiter is not None:
-                together.spend("publish", self.address_limiter)
-            together.spend("rates", self.principal_limiters)
+                group.spend("publish", self.address_limiter)
+            group.spend("rates", self.principal_limiters)
             tenures.opened = lambda nonce: peers.tell("ticket opened", nonce)
             tenures.replaced = lambda nonce: peers.tell("ticket replaced", nonce)
             peers.when_told("ticket opened", lambda worker, nonce: tenures.replace(nonce, time.time()))
-            peers.when_told("ticket replaced", lambda worker, nonce: tenures.count(nonce, time.time()))
+            peers.when_told("ticket replaced", lambda worker, nonce: tenures.count_replacement(nonce, time.time()))
 
     @classmethod
     async def open(cls, settings: Settings) -> Engine:
-        """Opens the log that the settings name, and returns an engine that serves it. Raises `LogUnusable`."""
+        """Opens the log that `settings` name, and returns an engine that serves it. Raises `LogUnusable`."""
         return await cls.over(settings, await cls.log_of(settings))
 
     @staticmethod
     async def log_of(settings: Settings) -> Log:
-        """Opens the log that the settings name. Raises `LogUnusable`."""
+        """Opens the log that `settings` name. Raises `LogUnusable`."""
         return await open_log(
             settings.log,
             retention=settings.retention,
@@ -130,7 +130,8 @@ class Engine:
 
     @classmethod
     async def over(cls, settings: Settings, log: Log, peers: Peers | None = None) -> Engine:
-        """Returns an engine over an open log, which it owns from now on. Raises `LogUnusable`."""
+        """Returns an engine for `settings` over the open `log`, which it owns from now on. `peers` are the other
+        workers; None for a process alone. Raises `LogUnusable`, with the log closed."""
         try:
             bounds = await log.bounds()
         except LogUnavailable as error:
@@ -162,7 +163,7 @@ class Engine:
                 continue
 
     async def enforce(self, guard: Guard) -> None:
-        """From now on, revocations in the log and a new configuration of the guard also end streams."""
+        """From now on, revocations in the log and a new configuration of `guard` also end streams."""
         self.enforcement = Enforcement(self.log, self.streams, guard)
         with contextlib.suppress(LogUnavailable):  # the log is away; the next look tries again
             await self.enforcement.look()
@@ -179,12 +180,12 @@ class Engine:
         here, most = len(self.streams.active), self.settings.max_followers
         if here >= self.followers_limit:
             return True
-        return bool(most and self.together.peers and here + self.together.elsewhere("followers") >= most)
+        return bool(most and self.worker_group.peers and here + self.worker_group.elsewhere("followers") >= most)
 
     async def readiness(self) -> dict[int, str]:
         """Returns why workers of this server do not serve as promised now, by worker number; empty if all do."""
-        own, (others, missing) = await asyncio.gather(self.ready(), self.together.ask_workers("ready"))
-        found = {self.together.number: own, **others, **dict.fromkeys(missing, "it does not answer")}
+        own, (others, missing) = await asyncio.gather(self.ready(), self.worker_group.ask_workers("ready"))
+        found = {self.worker_group.number: own, **others, **dict.fromkeys(missing, "it does not answer")}
         return {worker: why for worker, why in sorted(found.items()) if why}
 
     async def ready(self, patience: float = _READY_SECONDS) -> str:

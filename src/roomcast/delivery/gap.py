@@ -14,11 +14,11 @@ from roomcast.model.json_text import one_line
 from roomcast.model.message import MessageId
 from roomcast.model.rooms import Selection, beginnings
 
-MOST_ROOMS = 64
+MAX_GAP_ROOMS = 64
 """Most rooms that a gap names when a client follows by prefix."""
 
 
-class Gap(NamedTuple):
+class PendingGap(NamedTuple):
     """A loss that a stream tells before its next message. The fields are those of the event, without
     `resumes_at`."""
 
@@ -54,23 +54,27 @@ class Missing(NamedTuple):
     """Whether all of them were deleted, and none trimmed."""
 
 
-def unknown(after: str, selection: Selection, reason: str) -> Gap:
+def gap_of_unusable_id(after: str, selection: Selection, reason: str) -> PendingGap:
     """The gap for a client whose id cannot be used: how much it lost is unknown. `after` is the id as the client
-    sent it."""
+    sent it, `selection` are the rooms that it asked for, and `reason` is one of `GAP_REASONS`."""
     if selection.prefixes:
-        return Gap(after, [], None, reason, selection.prefixes)
-    return Gap(after, sorted(selection.rooms), None, reason)
+        return PendingGap(after, [], None, reason, selection.prefixes)
+    return PendingGap(after, sorted(selection.rooms), None, reason)
 
 
-def widened(gap: Gap | None, epoch: str, missing: Sequence[Missing], prefixes: Sequence[str] = ()) -> Gap | None:
-    """Returns the gap with these losses added to it; `gap` itself if there are none. `epoch` is the log's,
+def widened(
+    gap: PendingGap | None, epoch: str, missing: Sequence[Missing], prefixes: Sequence[str] = ()
+) -> PendingGap | None:
+    """Returns `gap` with the losses `missing` added to it; `gap` itself if there are none. `epoch` is the log's,
     `prefixes` are those that the stream follows."""
     if not missing:
         return gap
     reason = "deleted" if all(one.deleted for one in missing) else "trimmed"
     if gap is None:
         after = min(one.after for one in missing)
-        gap = Gap(None if after < 0 else str(MessageId(epoch, after)), [], 0, reason, () if prefixes else None)
+        gap = PendingGap(
+            None if after < 0 else str(MessageId(epoch, after)), [], 0, reason, () if prefixes else None
+        )
     elif gap.reason == "deleted":
         gap = gap._replace(reason=reason)
     gap = _named(gap, {one.room for one in missing}, prefixes)
@@ -78,7 +82,7 @@ def widened(gap: Gap | None, epoch: str, missing: Sequence[Missing], prefixes: S
     return gap._replace(lost_at_most=(gap.lost_at_most or 0) + sum(m.at_most for m in missing) if known else None)
 
 
-def _named(gap: Gap, rooms: set[str], prefixes: Sequence[str]) -> Gap:
+def _named(gap: PendingGap, rooms: set[str], prefixes: Sequence[str]) -> PendingGap:
     """The gap with these rooms, and the prefixes that cover them, among those that it names."""
     if not prefixes:
         return gap._replace(rooms=sorted(rooms.union(gap.rooms)))
@@ -88,7 +92,7 @@ def _named(gap: Gap, rooms: set[str], prefixes: Sequence[str]) -> Gap:
     for room in rooms:
         # No prefix begins with another, so at most one of them covers the room.
         concerned.update(prefix for prefix in beginnings(room) if prefix in prefixes)
-    return gap._replace(rooms=sorted(rooms.union(gap.rooms))[:MOST_ROOMS], prefixes=sorted(concerned))
+    return gap._replace(rooms=sorted(rooms.union(gap.rooms))[:MAX_GAP_ROOMS], prefixes=sorted(concerned))
 
 
 class _RoomState(NamedTuple):
@@ -97,13 +101,13 @@ class _RoomState(NamedTuple):
     after: int
     """The seq up to which the room is whole, as far as the client was told."""
     ever: int = 0
-    """How many messages the room had lost by then. These were told, or need not be."""
+    """How many messages the room had lost up to `after`. These were told, or need not be."""
     sure: bool = True
     """Whether all later losses are known to lie after `after`. A client that was cut in a replay may have passed
     some of them before."""
 
 
-class Owed:
+class PendingLosses:
     """The losses that a stream still owes its client, from its start on.
 
     A loss is told as a whole, before the stream passes the last message of it. So a client that was cut in the
@@ -112,30 +116,29 @@ class Owed:
     resumes: its losses then lie after that position.
     """
 
-    __slots__ = ("_deletions", "_named", "_rooms", "_start", "_whole", "exact")
+    __slots__ = ("_deletions", "_position_known", "_rooms", "_start", "_whole", "exact")
 
-    def __init__(self, position: int, *, exact: bool, named: bool = True, before: Page | None = None) -> None:
-        """The stream begins after the seq `position`. `exact`, `named` and `before` are as in `Opening`."""
-        self.exact = exact
-        """Whether every loss after `position` must be told. False until the first page shows which losses happened
+    def __init__(self, opening: Opening) -> None:
+        self.exact = opening.exact
+        """Whether every loss after the start must be told. False until the first page shows which losses happened
         before the stream began: its client is not told those."""
-        self._start = position
-        self._whole = position
+        self._start = opening.position
+        self._whole = opening.position
         """The seq up to which all rooms that are not in `_rooms` are whole."""
-        self._named = named
-        """Whether the client knows `position`."""
+        self._position_known = opening.position_known
+        """Whether the client knows the position at which it starts."""
         self._rooms: dict[str, _RoomState] = {}
         self._deletions = 0
         """The number of the last deletion of a single message that need not be told."""
-        if before is not None:
-            self._forgive(before)
+        if opening.start_page is not None:
+            self._forgive(opening.start_page)
 
     def reach(self, position: int) -> None:
         """Notes that the stream has passed everything up to the seq `position`, and nothing was missing."""
         self._whole, self.exact = position, True
 
     def missing(self, page: Page) -> list[Missing]:
-        """Returns the losses to tell with this page, ordered by `last`, and notes that the stream has passed the
+        """Returns the losses to tell with `page`, ordered by `last`, and notes that the stream has passed the
         page."""
         runs = [loss for loss in page.losses if not loss.number]  # the others are single deletions
         if not self.exact:
@@ -173,20 +176,20 @@ class Owed:
         return Missing(loss.room, self._after(room.after), loss.last, at_most, room.after >= loss.after)
 
     def _after(self, position: int) -> int:
-        return position if self._named or position > self._start else -1
+        return position if self._position_known or position > self._start else -1
 
 
 class Opening(NamedTuple):
     """Where a stream starts."""
 
     position: int
-    gap: Gap | None = None
+    gap: PendingGap | None = None
     exact: bool = True
     """Whether messages lost right after `position` must be reported as a gap (true for a resume, false for
     `replay=all`)."""
-    named: bool = True
+    position_known: bool = True
     """Whether the client knows `position`. It does not if it asked for a time."""
-    before: Page | None = None
+    start_page: Page | None = None
     """The page with which `position` was found. Losses that it names are not told: they happened before."""
     epoch: str | None = None
     """The epoch that `position` belongs to; None if the stream begins in the turn of the loop that found it."""

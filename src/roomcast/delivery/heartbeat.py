@@ -10,7 +10,7 @@ from roomcast import tasks
 from roomcast.delivery.audience import Audience
 from roomcast.delivery.stream import Stream
 from roomcast.delivery.streams import Streams
-from roomcast.delivery.tenure import Held
+from roomcast.delivery.tenure import HeldStream
 
 _SLICE = 50
 """How many followers are written to before other tasks may run: 15,000 heartbeats at once would delay a
@@ -86,21 +86,21 @@ class Heartbeat:
             if stream not in self._streams.behind:  # it has caught up, or ended
                 continue
             waiting = stream.waiting()
-            *before, held = self._seen.get(stream, (stream.position, waiting, 0.0))
-            held = held + self._step if before == [stream.position, waiting] else 0.0
-            if waiting and held >= self._patience:
+            *before, unchanged = self._seen.get(stream, (stream.position, waiting, 0.0))
+            unchanged = unchanged + self._step if before == [stream.position, waiting] else 0.0
+            if waiting and unchanged >= self._patience:
                 stream.end("slow")
                 continue
-            if not waiting and held >= self._silence:
-                held = 0.0
-                stream.beat()
-            seen[stream] = (stream.position, waiting, held)
+            if not waiting and unchanged >= self._silence:
+                unchanged = 0.0
+                stream.write_heartbeat()
+            seen[stream] = (stream.position, waiting, unchanged)
         self._seen = seen
         oldest = min((position for position, *_ in seen.values()), default=self._streams.hub.position)
         self._streams.farthest_behind = max(0, self._streams.hub.position - oldest)
 
 
-def _withdraw(stream: Held, reason: str) -> None:
+def _withdraw(stream: HeldStream, reason: str) -> None:
     try:
         stream.withdraw(reason)
     except Exception:  # a defect; all other streams must still be ended

@@ -21,7 +21,7 @@ class Histogram:
         """The sum of all observed seconds."""
 
     def observe(self, seconds: float) -> None:
-        """Counts one duration."""
+        """Counts one duration of so many `seconds`."""
         self._counts[bisect_left(SECONDS, seconds)] += 1
         self.sum += seconds
 

@@ -53,10 +53,11 @@ class Hub(Window):
         """Stores what the tail brought, writes it to all live followers, and evicts the oldest messages.
 
         `trimmed` is the seq up to which the log is trimmed, `now` the loop's time. `position` is the seq that the
-        batch reaches, if it does not end with a message. Missing seqs are messages that were trimmed before
-        anybody followed, as at a server's start: the window then begins after the last of them."""
+        batch reaches, if it does not end with a message. `cuts` are messages of single rooms that are gone.
+        Missing seqs are messages that were trimmed before anybody followed, as at a server's start: the window
+        then begins after the last of them."""
         hole = last_hole(self.position, messages, position)
-        heard: dict[Audience, list[Entry]] = {}
+        entries_by_audience: dict[Audience, list[Entry]] = {}
         for message in messages:
             entry = Entry(message)
             room = self._rooms.get(message.room) or self._add_room(message.room)
@@ -64,16 +65,18 @@ class Hub(Window):
             self._order.append(room)
             self._bytes += 2 * len(message.body) + ENTRY_BYTES  # size_of, without a call for each message
             for audience in room.audiences:
-                heard.setdefault(audience, []).append(entry)
+                entries_by_audience.setdefault(audience, []).append(entry)
         if messages:
             self.position = messages[-1].seq
         self.position = max(self.position, position)
-        for audience, entries in heard.items():
+        for audience, entries in entries_by_audience.items():
             self._deliver(audience, entries, now)
         self._remove(hole, trimmed, cuts)
 
     def join(self, selection: Selection, wire: Wire, sink: Sink, owner: SinkOwner, now: float) -> None:
-        """Writes to this sink from now on. It has everything up to `position`; `now` is the loop's time."""
+        """Writes the messages of `selection` to `sink` from now on, over `wire`. The sink must have been given
+        everything up to the hub's position. `owner` is told when the sink cannot keep up; `now` is the loop's
+        time."""
         audience = self.audiences.get((selection, wire))
         if audience is None:
             audience = self.audiences[selection, wire] = Audience(selection, wire)
@@ -83,7 +86,8 @@ class Hub(Window):
         audience.live[sink] = owner
 
     def leave(self, selection: Selection, wire: Wire, sink: Sink) -> None:
-        """Stops writing to this sink. Does nothing if it was not live and its audience is gone."""
+        """Stops writing to `sink`, which joined with this `selection` and `wire`. Does nothing if it is not
+        live."""
         audience = self.audiences.get((selection, wire))
         if audience is None:
             return

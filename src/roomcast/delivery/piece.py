@@ -10,7 +10,7 @@ from roomcast.model.message import Message
 PIECE_BYTES = 64 * 1024
 """About how many bytes one write hands to a follower. No more than this waits in our memory for a slow one."""
 ENTRY_BYTES = 300
-"""Bytes that an entry takes beside its bodies and frames, as measured."""
+"""Bytes that an entry takes besides its body and frames, as measured."""
 
 
 class Entry:
@@ -41,11 +41,12 @@ class Piece:
         self.entries = entries
         self.position = position
         self.full = full
-        """Whether its size ended it. Later messages then belong to the next piece."""
+        """Whether it ends because of its size. Later messages then belong to the next piece."""
         self._joined: dict[Wire, bytes] = {}
 
     def frames(self, wire: Wire, epoch: str) -> bytes:
-        """All frames in one bytes object, which everybody who reads this piece shares."""
+        """All frames for `wire` in one bytes object, which all readers of this piece share. `epoch` is the
+        log's."""
         joined = self._joined.get(wire)
         if joined is None:
             joined = self._joined[wire] = b"".join([entry.frame(wire, epoch) for entry in self.entries])
@@ -53,7 +54,7 @@ class Piece:
 
 
 def split(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
-    """Splits a burst into runs, so that no write is much larger than `PIECE_BYTES`."""
+    """Splits a burst of `entries` into runs, so that no write is much larger than `PIECE_BYTES`."""
     start = size = 0
     for end, entry in enumerate(entries):
         size += len(entry.message.body) + ENTRY_BYTES // 2

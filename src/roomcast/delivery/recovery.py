@@ -49,7 +49,7 @@ class Recovery:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def end_streams(self, reason: str) -> None:
-        """Ends every stream so that its client comes back by itself, each after a random delay."""
+        """Ends every stream for this `reason`. Its client comes back by itself, each after a random delay."""
         turns = tasks.Turns()
         for stream in list(self._streams.active):
             stream.end(reason, retry_delay_ms())
@@ -81,5 +81,5 @@ class Recovery:
 
 
 def first_position(bounds: Bounds) -> int:
-    """The seq after which the hub is fed when it begins with a log."""
+    """The seq after which the hub is fed when it begins with a log that has these `bounds`."""
     return max(bounds.trimmed, bounds.newest - _WINDOW_MESSAGES)

@@ -22,7 +22,7 @@ RETRY_SECONDS = 1.0
 logger = logging.getLogger("roomcast.streams")
 
 
-class Waiting(Protocol):
+class WaitingStream(Protocol):
     """A stream that waits for a page."""
 
     selection: Selection
@@ -30,11 +30,12 @@ class Waiting(Protocol):
     ended: bool
 
     def take_page(self, piece: Piece, page: Page) -> None:
-        """Takes the page, which also says what is missing in it."""
+        """Called with the messages as a `piece`, and with the `page` that they came in: it names what is
+        missing."""
         ...
 
     def end(self, reason: str, retry_ms: int | None = None) -> None:
-        """Ends, since the page cannot be read."""
+        """Called if the page cannot be read. `reason` and `retry_ms` are those of `Stream.end`."""
         ...
 
 
@@ -50,14 +51,14 @@ class Replay:
     def __init__(self, log: Log, hub: Hub) -> None:
         self._log = log
         self._hub = hub
-        self._waiting: dict[_Key, list[Waiting]] = {}
+        self._waiting: dict[_Key, list[WaitingStream]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._turns = asyncio.Semaphore(READS_AT_ONCE)
         self.reads = 0
         """How many pages were read."""
 
-    def read(self, stream: Waiting) -> None:
-        """Reads the page after the stream's position, then calls its `take_page`."""
+    def read(self, stream: WaitingStream) -> None:
+        """Reads the page after the position of `stream`, then calls its `take_page`."""
         key = (self._hub.epoch, stream.selection, stream.position)
         if key in self._waiting:
             self._waiting[key].append(stream)
@@ -101,7 +102,7 @@ class Replay:
         await tasks.cancel(self._tasks)
 
 
-def _give(stream: Waiting, page: _Page | None) -> None:
+def _give(stream: WaitingStream, page: _Page | None) -> None:
     """Gives a stream its page. One that cannot take it ends and resumes: otherwise it would wait for ever, and so
     would all that are served after it."""
     try:
@@ -114,6 +115,7 @@ def _give(stream: Waiting, page: _Page | None) -> None:
         stream.end("error", retry_delay_ms())
 
 
-def retry_delay_ms(least: int = 2_000, most: int = 10_000) -> int:
-    """A random delay in ms, after which a client may reconnect: not all come at once."""
-    return random.randint(least, most)
+def retry_delay_ms(min_ms: int = 2_000, max_ms: int = 10_000) -> int:
+    """A random delay from `min_ms` to `max_ms`, in ms, after which a client may reconnect: not all come at
+    once."""
+    return random.randint(min_ms, max_ms)

@@ -23,8 +23,8 @@ class RoomWindow:
         self.floor = floor
         """The window has every message of this room above this seq, and none was lost there."""
         self.removed = 0
-        """How many messages were cut before their turn to be evicted. The window's order still has this many stale
-        places of the room; they are its oldest ones there."""
+        """How many messages `cut` removed before the window evicted them. The window's order still has a place for
+        each of them; these are the oldest places of the room."""
         self.seqs: list[int] = []
         self.entries: list[Entry] = []
         self.start = 0
@@ -34,7 +34,7 @@ class RoomWindow:
         """How many of these audiences follow the room by its name. Only these keep an empty room known."""
 
     def add(self, entry: Entry) -> None:
-        """Appends the newest message."""
+        """Appends `entry`, whose message is the room's newest."""
         self.seqs.append(entry.message.seq)
         self.entries.append(entry)
 
@@ -74,5 +74,5 @@ class RoomWindow:
 
 
 def size_of(message: Message) -> int:
-    """Bytes that a message takes in the window: its body, a frame of about the same size, and the rest."""
+    """Bytes that a message takes in the window: its body, a frame of about the same size, and the entry."""
     return 2 * len(message.body) + ENTRY_BYTES

@@ -20,11 +20,11 @@ import msgspec
 from msgspec import Struct
 
 from roomcast.delivery.audience import Sink
-from roomcast.delivery.gap import Missing, Opening, Owed
+from roomcast.delivery.gap import Missing, Opening, PendingLosses
 from roomcast.delivery.gap_frames import GapFrames
 from roomcast.delivery.piece import Piece
 from roomcast.delivery.replay import retry_delay_ms
-from roomcast.delivery.seats import Seat
+from roomcast.delivery.stream_limits import StreamLimit
 from roomcast.delivery.tenure import Holder
 from roomcast.delivery.wire import END, RETRY_MS, Wire
 from roomcast.log.base import Page
@@ -69,7 +69,7 @@ class Connection(Sink, Protocol):
         ...
 
 
-class Visit(Struct, frozen=True, gc=False):
+class FollowerDetails(Struct, frozen=True, gc=False):
     """Details of a follower and its start, in 185 bytes. Equal names and user agents are shared."""
 
     number: int
@@ -88,18 +88,18 @@ class Stream:
     __slots__ = (
         "_gap",
         "_opening",
-        "_owed",
+        "_pending_losses",
         "_reading",
         "_replayed",
         "_sink",
         "_streams",
+        "details",
         "ended",
         "epoch",
         "holder",
+        "limit",
         "position",
-        "seat",
         "selection",
-        "visit",
         "wire",
     )
 
@@ -111,7 +111,7 @@ class Stream:
         wire: Wire,
         opening: Opening,
         holder: Holder | None = None,
-        seat: Seat | None = None,
+        limit: StreamLimit | None = None,
     ) -> None:
         self._streams = streams
         self._sink = sink
@@ -119,7 +119,7 @@ class Stream:
         """The gap to tell before the next message."""
         self._opening: Opening | None = opening
         """Where it began; None once it has moved on from there."""
-        self._owed: Owed | None = None
+        self._pending_losses: PendingLosses | None = None
         """Set once a page of the log was read."""
         self.epoch = opening.epoch
         """The epoch of its position at the start; None: the present one."""
@@ -128,12 +128,12 @@ class Stream:
         self._replayed: int | None = 0
         """Messages sent so far; None once `live` was sent."""
         self.selection = selection
-        self.visit: Visit | None = None
+        self.details: FollowerDetails | None = None
         """Details of the follower; None if none were given."""
         self.holder = holder
         """The holder of the right by which the stream goes on; None if the stream depends on no right."""
-        self.seat = seat
-        """The seat that counts its holder's streams; None if they are not counted."""
+        self.limit = limit
+        """Counts its holder's streams; None if they are not counted."""
         self.wire = wire
         self.position = opening.position
         """The seq up to which everything was written or named in a gap. While the stream is live, its audience's
@@ -141,8 +141,8 @@ class Stream:
         self.ended = False
 
     def attach(self, head: bytes, *, replaces: bool = False) -> None:
-        """Begins: sends the response's head, `retry:` and the first messages in one write. A stream that may not
-        begin any more is sent away instead. With `replaces`, its holder's older stream ends."""
+        """Begins: sends the response's `head`, `retry:` and the first messages in one write. A stream that may no
+        longer begin is sent away instead. With `replaces`, its holder's older stream ends."""
         self._streams.enter(self, replaces=replaces)
         if reason := self._streams.refusal(self):
             self._send_away(head, reason)
@@ -154,7 +154,8 @@ class Stream:
             self._sink.write(head)
 
     def pump(self, head: bytes = b"") -> None:
-        """Writes pieces of the window until the stream is caught up, or its sink or this turn has had enough."""
+        """Writes pieces of the window until the stream is caught up, or its sink or this turn has had enough.
+        `head` is written before the first piece."""
         for _ in range(_PIECES_A_TURN):
             # pump() may have been scheduled twice, by the sink and by call_soon. By the second run the stream
             # may be live and `position` stale.
@@ -162,7 +163,7 @@ class Stream:
                 return
             piece = self._streams.hub.piece_after(self.selection, self.position)
             if piece is None:
-                if head:  # now: the log may take long
+                if head:  # at once, since the log may take long
                     self._sink.write(head)
                 self._reading = True
                 self._streams.replay.read(self)
@@ -173,24 +174,23 @@ class Stream:
         asyncio.get_running_loop().call_soon(self.pump)
 
     def take_page(self, piece: Piece, page: Page) -> None:
-        """Takes the page of the log that `pump` asked for."""
+        """Writes `piece`, the messages of the `page` of the log that `pump` asked for."""
         self._reading = False
         if self not in self._streams.active:
             return
-        if self._owed is None:
-            began = self._opening or Opening(self.position)
-            self._owed = Owed(self.position, exact=began.exact, named=began.named, before=began.before)
-        self._write_piece(piece, missing=self._owed.missing(page))
+        if self._pending_losses is None:
+            self._pending_losses = PendingLosses(self._opening or Opening(self.position))
+        self._write_piece(piece, missing=self._pending_losses.missing(page))
         self.pump()
 
     def fall_behind(self, position: int) -> None:
         """Notes that the sink could not keep up with the audience, which had written everything up to
         `position`."""
-        if self not in self._streams.active:  # the log restarted between two writes of its audience's heartbeat
+        if self not in self._streams.active:  # the log restarted while a heartbeat was written in slices
             return
         self.position = position
-        if self._owed:
-            self._owed.reach(position)
+        if self._pending_losses:
+            self._pending_losses.reach(position)
         self._streams.behind.add(self)
 
     def end(self, reason: str, retry_ms: int | None = None, last_event: bytes = b"") -> None:
@@ -218,8 +218,8 @@ class Stream:
             last_event = self._gap_frames().at(self._gap, position) + last_event
         self.end(reason, retry_delay_ms(*_RENEWAL_MS), last_event)
 
-    def lost(self, reason: str) -> None:
-        """Notes that the connection is gone, whichever side ended it."""
+    def connection_lost(self, reason: str) -> None:
+        """Notes that the connection is gone, whichever side ended it; `reason` is for the metrics and the log."""
         self.end(reason)
         self._streams.closed(self._sink)
 
@@ -227,7 +227,7 @@ class Stream:
         """Bytes that the client has yet to take, at least 1; 0 if it is the stream that waits, for the log."""
         return 0 if self._sink.writable else max(1, self._sink.waiting())
 
-    def beat(self) -> None:
+    def write_heartbeat(self) -> None:
         """Writes a heartbeat, while the stream waits for the log."""
         self._sink.write(self.wire.heartbeat)
 
@@ -242,12 +242,12 @@ class Stream:
         is_last = piece.position >= hub.position
         parts = [head] if head else []
         if missing or self._gap:
-            frames, self._gap = self._gap_frames().of(piece, missing, self._gap, is_last=is_last)
+            frames, self._gap = self._gap_frames().render(piece, missing, self._gap, is_last=is_last)
             parts += frames
         elif piece.entries:
             parts.append(piece.frames(self.wire, hub.epoch))
-        if self._owed:
-            self._owed.reach(piece.position)
+        if self._pending_losses:
+            self._pending_losses.reach(piece.position)
         self._opening = None
         self.position = piece.position
         if self._replayed is not None:

@@ -13,11 +13,11 @@ from typing import Any
 from roomcast import tasks
 from roomcast.delivery.audience import Sink
 from roomcast.delivery.followed import FollowedRooms
-from roomcast.delivery.gap import Gap
+from roomcast.delivery.gap import PendingGap
 from roomcast.delivery.hub import Hub
 from roomcast.delivery.replay import Replay
-from roomcast.delivery.seats import Seats
 from roomcast.delivery.stream import Connection, Stream
+from roomcast.delivery.stream_limits import StreamLimits
 from roomcast.delivery.tenure import Holder, Tenures
 from roomcast.log.base import Log
 from roomcast.model.rooms import Selection
@@ -41,7 +41,7 @@ class Streams:
         """Whether each stream must be checked again."""
         self._may_follow: MayFollow | None = None
         """Checks streams that began before the rights changed; None if the rights never changed."""
-        self.seats = Seats()
+        self.limits = StreamLimits()
         self.limited: Counter[str] = Counter()
         """How many streams were refused because their holders had too many, by kind of principal."""
         self.behind: set[Stream] = set()
@@ -50,6 +50,7 @@ class Streams:
         self.draining = False
         """Whether every stream ends, and none may begin."""
         self.opened = 0
+        """How many streams have begun."""
         self.endings: Counter[str] = Counter()
         """How many streams have ended, by reason."""
         self.gaps: Counter[str] = Counter()
@@ -59,14 +60,14 @@ class Streams:
         self._closed = asyncio.Event()
 
     def enter(self, stream: Stream, *, replaces: bool) -> None:
-        """Adds a stream that begins. It is behind at first."""
+        """Adds `stream`, which begins, and is behind at first. With `replaces`, its holder's older stream ends."""
         self.opened += 1
         self.active.add(stream)
         self.followed.add(stream.selection.rooms)
         self.behind.add(stream)
-        if stream.seat:
-            stream.seat.taken += 1
-        # This may end its holder's older stream, which frees a seat.
+        if stream.limit:
+            stream.limit.streams += 1
+        # This may end its holder's older stream, which makes room for this one.
         self.tenures.enter(stream, replaces=replaces, now=time.time())
 
     def lag(self, stream: Stream) -> int:
@@ -74,7 +75,8 @@ class Streams:
         return max(0, self.hub.position - stream.position) if stream in self.behind else 0
 
     def recheck(self, may_follow: MayFollow) -> None:
-        """Notes that the rights have changed: the heartbeat ends each stream that they no longer allow."""
+        """Notes that the rights have changed: the heartbeat ends each stream that `may_follow` no longer
+        allows."""
         self._may_follow, self.rights_changed = may_follow, True
 
     def may_go_on(self, stream: Stream) -> bool:
@@ -96,24 +98,25 @@ class Streams:
             return "error"
         if not self.may_go_on(stream):
             return "revoked"
-        if stream.seat and stream.seat.is_over:
-            self.limited[stream.seat.kind] += 1
+        if stream.limit and stream.limit.is_exceeded:
+            self.limited[stream.limit.kind] += 1
             return "limit"
         return ""
 
     def join(self, stream: Stream, sink: Sink) -> None:
-        """Makes a caught-up stream live."""
+        """Makes `stream`, which is caught up, live: its audience writes to `sink`."""
         self.behind.discard(stream)
         self.hub.join(stream.selection, stream.wire, sink, stream, asyncio.get_running_loop().time())
 
     def depart(self, stream: Stream, sink: Connection, reason: str) -> None:
-        """Removes a stream that ends, and logs why."""
+        """Removes `stream`, which ends, and counts and logs the `reason`. `sink` counts as closing until
+        `closed`."""
         self._closing.add(sink)
         self.active.discard(stream)
         self.followed.drop(stream.selection.rooms)
         self.tenures.leave(stream)
-        if stream.seat:
-            stream.seat.taken -= 1
+        if stream.limit:
+            stream.limit.streams -= 1
         self.behind.discard(stream)
         self.hub.leave(stream.selection, stream.wire, sink)
         self.endings[reason] += 1
@@ -121,12 +124,12 @@ class Streams:
             fields: dict[str, Any] = {"rooms": stream.selection.texts(), "reason": reason}
             logger.info("a stream of %s ended: %s", ", ".join(fields["rooms"]), reason, extra={"fields": fields})
 
-    def count_gap(self, gap: Gap) -> None:
+    def count_gap(self, gap: PendingGap) -> None:
         """Counts a gap that is told to a client."""
         self.gaps[gap.reason] += 1
 
     def closed(self, sink: Connection) -> None:
-        """Notes that a connection is gone."""
+        """Notes that the connection `sink` is gone."""
         self._closing.discard(sink)
         self._closed.set()
 

@@ -90,15 +90,15 @@ class Tail:
             delivered = self._hub.deliveries
             self._hub.feed(batch.messages, batch.trimmed, loop.time(), batch.position, batch.cuts)
             if self._hub.deliveries != delivered:
-                # Negative if a clock was set back, or if another server's clock is ahead.
+                # The difference is negative if a clock was set back, or if another server's clock is ahead.
                 self.delivery_times.observe(max(0.0, time.time() - batch.messages[0].stored_at / 1000))
             self._wake()
 
     async def _consume(self) -> LogConsumer:
         """A consumer of the log that begins at the hub's position."""
-        before, self._consumer = self._consumer, self._log.consumer("delivery", self._hub.position)
-        if before:  # closed only now: without any consumer, the next messages could be trimmed
-            await before.aclose()
+        previous, self._consumer = self._consumer, self._log.consumer("delivery", self._hub.position)
+        if previous:  # closed only now: without any consumer, the next messages could be trimmed
+            await previous.aclose()
         return self._consumer
 
     def _wake(self) -> None:

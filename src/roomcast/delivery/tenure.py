@@ -16,7 +16,7 @@ REPLACEMENTS = 10
 seconds; two with the same ticket would end each other's streams for ever."""
 REPLACED_SECONDS = 60.0
 _WATCHED = 10_000
-"""Bounds the tickets whose replacements are counted, and those that are refused."""
+"""Most tickets whose replacements are counted, and most that are refused."""
 
 
 class Holder(Protocol):
@@ -34,7 +34,7 @@ class Holder(Protocol):
         ...
 
 
-class Held(Protocol):
+class HeldStream(Protocol):
     """A stream of a holder."""
 
     holder: Holder | None
@@ -48,17 +48,17 @@ class Tenures:
     """All streams that expire, or replace each other."""
 
     def __init__(self) -> None:
-        self._by_second: dict[int, set[Held]] = {}
-        self._by_nonce: dict[str, Held] = {}
+        self._by_second: dict[int, set[HeldStream]] = {}
+        self._by_nonce: dict[str, HeldStream] = {}
         self._replaced: OrderedDict[str, deque[float]] = OrderedDict()
-        """When each ticket's stream was last replaced."""
+        """The times at which each ticket's stream was replaced, the last few of them, in seconds since 1970."""
         self._refused: OrderedDict[str, None] = OrderedDict()
         self.opened: Callable[[str], None] = lambda nonce: None
         """Called when a ticket's stream begins; it also replaces streams of other processes."""
         self.replaced: Callable[[str], None] = lambda nonce: None
         """Called when a ticket's stream was replaced."""
 
-    def enter(self, stream: Held, *, replaces: bool, now: float) -> None:
+    def enter(self, stream: HeldStream, *, replaces: bool, now: float) -> None:
         """Adds a stream that begins. With `replaces`, its holder's older stream ends. `now` is seconds since
         1970."""
         if (holder := stream.holder) is None:
@@ -73,16 +73,17 @@ class Tenures:
                 self._replace(holder.ticket_nonce, older, now)
 
     def replace(self, nonce: str, now: float) -> None:
-        """Ends a ticket's stream here, since one has begun in another process. `now` is seconds since 1970."""
+        """Ends the stream of the ticket `nonce` here, since one has begun in another process. `now` is seconds
+        since 1970."""
         if older := self._by_nonce.pop(nonce, None):
             self._replace(nonce, older, now)
 
-    def _replace(self, nonce: str, older: Held, now: float) -> None:
-        self.count(nonce, now)
+    def _replace(self, nonce: str, older: HeldStream, now: float) -> None:
+        self.count_replacement(nonce, now)
         self.replaced(nonce)
         older.withdraw("replaced")
 
-    def leave(self, stream: Held) -> None:
+    def leave(self, stream: HeldStream) -> None:
         """Removes a stream that has ended."""
         if (holder := stream.holder) is None:
             return
@@ -93,17 +94,18 @@ class Tenures:
         if self._by_nonce.get(holder.ticket_nonce) is stream:
             del self._by_nonce[holder.ticket_nonce]
 
-    def ended(self, now: float) -> Iterator[Held]:
+    def ended(self, now: float) -> Iterator[HeldStream]:
         """Removes and yields the streams whose right has ended; `now` is seconds since 1970."""
         for second in [second for second in self._by_second if second <= now]:
             yield from list(self._by_second.pop(second, ()))
 
     def refuses(self, nonce: str) -> bool:
-        """Whether a ticket is refused because its streams replaced each other too often."""
+        """Whether the ticket `nonce` is refused because its streams replaced each other too often."""
         return nonce in self._refused
 
-    def count(self, nonce: str, now: float) -> None:
-        """Counts that a ticket's stream was replaced, here or in another process. `now` is seconds since 1970."""
+    def count_replacement(self, nonce: str, now: float) -> None:
+        """Counts that the stream of the ticket `nonce` was replaced, here or in another process. `now` is seconds
+        since 1970."""
         times = self._replaced.setdefault(nonce, deque(maxlen=REPLACEMENTS + 1))
         times.append(now)
         self._replaced.move_to_end(nonce)

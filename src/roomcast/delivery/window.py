@@ -24,7 +24,7 @@ _PIECES = 32
 """How many pieces are cached with their joined bytes: 2 MiB. A crowd that replays the same rooms then costs one
 write each."""
 _WALK = 2_000
-"""How many messages one search for the newest by prefix looks at. It takes 1 ms."""
+"""Most messages that one search for the newest by prefix looks at. It takes 1 ms."""
 _SILENT_ROOMS = 20_000
 """How many rooms may be known only for what they lost recently."""
 
@@ -63,13 +63,14 @@ class Window:
         """Whether no message after this position was deleted, or trimmed by a room's rule."""
         return position >= self._last_cut
 
-    def holds(self, room: str) -> bool:
+    def has_messages_of(self, room: str) -> bool:
         """Whether the window has messages of this room."""
         found = self._rooms.get(room)
         return found is not None and bool(found.entries)
 
     def piece_after(self, selection: Selection, after: int) -> Piece | None:
-        """The next piece of these rooms after the seq `after`; None if the window does not reach back so far."""
+        """The next piece of the rooms in `selection` after the seq `after`; None if the window does not reach back
+        so far."""
         if after >= self.position:
             return Piece((), self.position)
         if not self._reaches(selection, after):
@@ -82,7 +83,7 @@ class Window:
         return piece
 
     def seek_newest(self, selection: Selection, count: int) -> int | None:
-        """The seq before the newest `count` messages of these rooms.
+        """The seq before the newest `count` messages of the rooms in `selection`.
 
         None if only the log can tell: the window has too few messages, it was not yet fed what the log had when it
         began, or the search by prefix passed too many messages of other rooms."""
@@ -168,7 +169,7 @@ class Window:
             message = room.evict().message
             self._floor = message.seq
             self._bytes -= size_of(message)
-            if room.start == 0:  # also when the room has no message left
+            if room.start == 0:  # its lists were compacted, and may be empty
                 self._forget_if_idle(message.room)
         if self._floor < self.trimmed:
             self._floor = self.trimmed

@@ -1,8 +1,8 @@
 """Bytes of a stream: server-sent events (WHATWG HTML, section 9.2) and NDJSON, chunked or raw.
 
 A wire is a format in a framing, and there are four. Every block has data, since clients such as httpx-sse take a
-block without data for an empty message. No blank line follows a comment: it would dispatch an event, which erases
-the position in some clients.
+block without data for an empty message. A comment has no blank line after it: the blank line would dispatch an
+event, and some clients then forget their position.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class EventStream:
 
     @staticmethod
     def event(name: str, position: MessageId, data: bytes) -> bytes:
-        """One of the stream's own events as a block. `position` is its id, `data` one line of JSON."""
+        """One of the stream's own events as a block. `name` is its type, `position` its id, `data` one line of
+        JSON."""
         return b"id: %b\nevent: %b\ndata: %b\n\n" % (str(position).encode(), name.encode(), data)
 
     @staticmethod
@@ -52,8 +53,9 @@ class Lines:
 
     @staticmethod
     def event(name: str, position: MessageId, data: bytes) -> bytes:
-        """One of the stream's own events as a line. `position` is its id, `data` one line of JSON."""
-        name = name.removeprefix("roomcast.")  # no prefix is needed: here, `event` never holds a message's type
+        """One of the stream's own events as a line. `name` is its type, `position` its id, `data` one line of
+        JSON."""
+        name = name.removeprefix("roomcast.")  # needless here, since `event` is never a message's type
         return b'{"event":"%b","id":"%b","data":%b}\n' % (name.encode(), str(position).encode(), data)
 
     @staticmethod
@@ -72,13 +74,15 @@ class Wire:
 
     def __init__(self, index: int, format: Format, chunked: bool) -> None:
         self.index = index
+        """Its index in `WIRES`."""
         self.format = format
         self.chunked = chunked
         self.heartbeat = self.framed(format.heartbeat)
         self.end = b"0\r\n\r\n" if chunked else b""
+        """The bytes that end the response."""
 
     def framed(self, data: bytes) -> bytes:
-        """The bytes of a format in the framing of this wire."""
+        """`data`, bytes of the format, in the framing of this wire."""
         return b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data
 
     def message(self, epoch: str, message: Message) -> bytes:
@@ -86,7 +90,7 @@ class Wire:
         return self.framed(self.format.message(epoch, message))
 
     def event(self, name: str, position: MessageId, data: bytes) -> bytes:
-        """One of the stream's own events in its format, framed."""
+        """One of the stream's own events, framed; `name`, `position` and `data` are those of the format."""
         return self.framed(self.format.event(name, position, data))
 
     def retry(self, ms: int) -> bytes:
@@ -104,5 +108,6 @@ _BY_NAME = {(wire.format.content_type, wire.chunked): wire for wire in WIRES}
 
 
 def wire(content_type: str, *, chunked: bool) -> Wire:
-    """The wire for the content type of one of the two formats. Raises `KeyError` for any other."""
+    """The wire for `content_type`, that of one of the two formats. `chunked`: whether HTTP/1.1's chunks frame it.
+    Raises `KeyError` for any other type."""
     return _BY_NAME[content_type, chunked]

@@ -32,14 +32,15 @@ def write_to(write: Write | None) -> None:
     _write = write
 
 
-def noted() -> bool:
+def is_enabled() -> bool:
     """Whether the access log is written at all."""
     return _write is not None or _logger.isEnabledFor(logging.INFO)
 
 
-def note(client: str, method: str, target: bytes, status: int, seconds: float, principal: str = "") -> None:
-    """Writes the line of a request. `client` is its client's address, `target` is as received, `seconds` is the
-    time until its answer began, and `principal` is the principal's name, empty if it has none."""
+def log_request(client: str, method: str, target: bytes, status: int, seconds: float, principal: str = "") -> None:
+    """Writes the line of a request. `client` is its client's address; `method` and `target` are as received, and
+    secrets in the target are redacted. `status` is that of the answer, and `seconds` is the time until the answer
+    began, 0 for a stream. `principal` is the principal's name, empty if it has none."""
     shown = redacted_target(target)
     if _write:
         _write(client, method, shown, status, seconds, principal)

@@ -27,7 +27,8 @@ class Admission:
         self._forwarded = forwarded
 
     def admit(self, request: Request, route: Route) -> None:
-        """Sets the principal of a request. Raises `RoomcastError` if the request is refused."""
+        """Sets the principal of `request`, and takes from its limits as `route` requires. Raises `RoomcastError`
+        if the request is refused."""
         self._gate.check_forwarded(request.head, request.values)
         if route.needs_principal:
             self._identify(request, route)

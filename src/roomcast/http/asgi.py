@@ -16,15 +16,15 @@ from roomcast.http import context as limits
 from roomcast.http.asgi_sink import AsgiSink, Receive, Send
 from roomcast.http.body import RequestBody, too_many, too_slow
 from roomcast.http.handler import Handler
-from roomcast.http.heads import MOST_FIELDS, cut_ticket, divided, too_many_fields
-from roomcast.http.host import Host
+from roomcast.http.heads import MOST_FIELDS, cut_ticket, split_fields, too_many_fields
+from roomcast.http.host_login import HostLogin
 from roomcast.model.errors import RoomcastError
 
 Scope = MutableMapping[str, Any]
 Values = Mapping[bytes, bytes]
 
 
-class ClientGone(Exception):
+class _ClientGone(Exception):
     """The client disconnected before its request was complete."""
 
 
@@ -45,7 +45,7 @@ class _Client:
 class AsgiApp:
     """A handler, as an ASGI application for HTTP."""
 
-    def __init__(self, handler: Handler, host: Host | None = None) -> None:
+    def __init__(self, handler: Handler, host: HostLogin | None = None) -> None:
         """`host` is the login of the host application; None if it gives none."""
         self._handler = handler
         self._host = host
@@ -58,7 +58,7 @@ class AsgiApp:
             prepared = prepared._replace(route=None, refused=too_many_fields())
         try:
             outcome = await self._outcome(scope, prepared, values, receive)
-        except ClientGone:
+        except _ClientGone:
             return
         if isinstance(outcome, Streaming):
             await _stream(scope, outcome, self._handler.answers, receive, send)
@@ -128,13 +128,13 @@ async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ClientGone
+            raise _ClientGone
         yield message.get("body", b"")
         more = message.get("more_body", False)
 
 
 def _head(scope: Scope, fields: Iterable[Field]) -> tuple[Head, dict[bytes, bytes]]:
-    decides, own = divided(fields)
+    decides, own = split_fields(fields)
     mount, path, query = scope.get("root_path", ""), scope["path"], scope.get("query_string", b"")
     target = scope.get("raw_path") or quote(path).encode()
     if query:

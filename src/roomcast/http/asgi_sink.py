@@ -18,8 +18,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class AsgiSink:
     """A sink that is an ASGI response. It lives as long as `run` runs."""
 
-    def __init__(self, answers: Budget) -> None:
-        self._answers = answers
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
         self._reason = "client"
         """The reason that the stream is told if the sink itself ends."""
         self.stream: Stream | None = None
@@ -32,16 +32,20 @@ class AsgiSink:
 
     @property
     def writable(self) -> bool:
+        """Whether it takes more now: fewer than PIECE_BYTES are pending or being sent."""
         return not self._ended and self._size < PIECE_BYTES
 
     def send(self, data: bytes) -> int:
-        return 0  # no way is faster than `write`
+        """Takes nothing of `data`: no way is faster than `write`. Returns 0."""
+        return 0
 
-    def write(self, data: bytes, start: int = 0) -> bool:  # `start` is 0: `send` takes nothing
+    def write(self, data: bytes, start: int = 0) -> bool:
+        """Takes all of `data`; `start` is 0, since `send` takes nothing. Returns False if the stream must wait for
+        `pump` before the next write."""
         if self._ended:
             return False
         try:
-            self._answers.hold(data)
+            self._budget.hold(data)
         except Overloaded:
             self._reason = "overload"
             self.abort()
@@ -52,13 +56,16 @@ class AsgiSink:
         return self.writable
 
     def waiting(self) -> int:
+        """Bytes that the host has not taken yet."""
         return self._size
 
     def close(self, last: bytes) -> None:
+        """Ends after the pending bytes and `last` are sent."""
         self.write(last)
         self._ended = True
 
     def abort(self) -> None:
+        """Ends at once: pending bytes are dropped."""
         self._ended = True
         self._drop(self._pending)
         self._pending = []
@@ -66,8 +73,9 @@ class AsgiSink:
             self._sending.cancel()
 
     async def run(self, receive: Receive, send: Send) -> None:
-        """Sends until the stream ends or the client disconnects. Hosts report a disconnect in different ways: by
-        `http.disconnect`, by an exception in `send`, or by cancelling."""
+        """Gives `send` the bytes until the stream ends, or `receive` says that the client disconnected. Hosts
+        report a disconnect in different ways: by `http.disconnect`, by an exception in `send`, or by
+        cancelling."""
         self._sending = asyncio.create_task(self._send(send))
         gone = asyncio.create_task(_disconnected(receive))
         try:
@@ -77,7 +85,7 @@ class AsgiSink:
             self._sending.cancel()
             gone.cancel()
             if self.stream:
-                self.stream.lost(self._reason)
+                self.stream.connection_lost(self._reason)
             await asyncio.gather(self._sending, gone, return_exceptions=True)
             self._drop(self._pending)
             self._pending = []
@@ -100,7 +108,7 @@ class AsgiSink:
 
     def _drop(self, taken: Sequence[bytes]) -> None:
         for data in taken:
-            self._answers.drop(data)
+            self._budget.drop(data)
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -35,8 +35,8 @@ class Audit:
 
     def __init__(self) -> None:
         self.dropped = 0
-        self._left = float(_BURST)
-        self._at = time.monotonic()
+        self._tokens = float(_BURST)
+        self._filled_at = time.monotonic()
 
     def note(self, request: Request, error: RoomcastError, client: str) -> None:
         """Writes a line for a request refused by rights; `client` is its address. Ignores other errors."""
@@ -60,11 +60,11 @@ class Audit:
 
     def _may(self) -> bool:
         now = time.monotonic()
-        self._left = min(float(_BURST), self._left + (now - self._at) * _A_SECOND)
-        self._at = now
-        if self._left < 1:
+        self._tokens = min(float(_BURST), self._tokens + (now - self._filled_at) * _A_SECOND)
+        self._filled_at = now
+        if self._tokens < 1:
             return False
-        self._left -= 1
+        self._tokens -= 1
         return True
 
 

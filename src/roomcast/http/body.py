@@ -21,12 +21,13 @@ class RequestBody:
         return len(self._received)
 
     def expect(self, length: bytes) -> None:
-        """Checks the `Content-Length`. Raises `TooLarge`."""
+        """Checks the `Content-Length`, whose value is `length`. An invalid one is ignored: h11 refuses it. Raises
+        `TooLarge`."""
         if length.isdigit() and (len(length) > 18 or int(length) > self._limit):
             raise self._too_large()
 
     def add(self, data: bytes) -> None:
-        """Adds received bytes. Raises `TooLarge`."""
+        """Adds `data`, received bytes. Raises `TooLarge` as soon as all together exceed the limit."""
         self._received += data
         if len(self._received) > self._limit:
             raise self._too_large()

@@ -30,14 +30,14 @@ def unnoticed() -> None:
 class FollowerConnection(asyncio.Protocol):
     """The common part of both kinds of connection: they take a transport over, count unread bytes, and end."""
 
-    __slots__ = ("_answers", "_held", "_left", "_ours", "_reason", "_transport", "_writable", "stream")
+    __slots__ = ("_budget", "_on_closed", "_ours", "_reason", "_transport", "_unread", "_writable", "stream")
 
-    def __init__(self, answers: Budget, left: Callable[[], None] = unnoticed) -> None:
-        """`left` is called when the connection is closed."""
-        self._left = left
-        self._answers = answers
-        self._held: list[bytes] | None = None
-        """The bytes objects that its client has not read yet, each counted in `answers`."""
+    def __init__(self, budget: Budget, on_closed: Callable[[], None] = unnoticed) -> None:
+        """`on_closed` is called when the connection is closed."""
+        self._on_closed = on_closed
+        self._budget = budget
+        self._unread: list[bytes] | None = None
+        """The bytes objects that its client has not read yet, each counted in `budget`."""
         self._reason = "client"
         """The reason that the stream is told if the connection ends first."""
         self._transport = cast(asyncio.Transport, None)
@@ -48,7 +48,7 @@ class FollowerConnection(asyncio.Protocol):
         self.stream: Stream | None = None
 
     def take(self, transport: asyncio.Transport) -> None:
-        """Takes the transport over from another protocol."""
+        """Takes `transport` over from another protocol."""
         self._transport = transport
         self._ours = True
         transport.set_protocol(self)
@@ -66,31 +66,34 @@ class FollowerConnection(asyncio.Protocol):
     def _hold(self, data: bytes) -> None:
         """Counts bytes that wait. If there is no memory for them, cuts the client, which then resumes."""
         try:
-            self._answers.hold(data)
+            self._budget.hold(data)
         except Overloaded:
             self._reason = "overload"
             self.abort()
         else:
-            self._held = [*(self._held or ()), data]
+            self._unread = [*(self._unread or ()), data]
 
     def _taken(self) -> None:
         """The client has read everything that waited."""
-        held, self._held = self._held, None
-        for data in held or ():
-            self._answers.drop(data)
+        unread, self._unread = self._unread, None
+        for data in unread or ():
+            self._budget.drop(data)
 
     # asyncio.Protocol. Bytes that the client sends after its request are ignored.
 
     def pause_writing(self) -> None:
+        """Called when bytes wait in the transport: the stream must wait for `pump`."""
         self._writable = False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._left()
+        """Called once, when the connection is closed. `exc` is a `TimeoutError` if the client read nothing for too
+        long; the stream then ends with the reason `slow`."""
+        self._on_closed()
         self._let_go()
         self._taken()
         if self.stream:
             # TCP_USER_TIMEOUT: the kernel noticed before us that the client reads nothing.
-            self.stream.lost("slow" if isinstance(exc, TimeoutError) else self._reason)
+            self.stream.connection_lost("slow" if isinstance(exc, TimeoutError) else self._reason)
             self.stream = None
 
 
@@ -99,8 +102,8 @@ class SocketConnection(FollowerConnection):
 
     __slots__ = ("_fd", "_fresh", "send")
 
-    def __init__(self, answers: Budget, left: Callable[[], None] = unnoticed) -> None:
-        super().__init__(answers, left)
+    def __init__(self, budget: Budget, on_closed: Callable[[], None] = unnoticed) -> None:
+        super().__init__(budget, on_closed)
         self._fd = -1
         """The socket's descriptor, from its first use until the connection is closed; else -1."""
         self._fresh = True
@@ -109,14 +112,18 @@ class SocketConnection(FollowerConnection):
         self.send: Callable[[bytes], int] = _nothing
 
     def take(self, transport: asyncio.Transport) -> None:
+        """Takes `transport`, which must not use TLS, over from another protocol."""
         super().take(transport)
         transport.set_write_buffer_limits(high=0)  # call us when any byte waits, and when none does
 
     @property
     def writable(self) -> bool:
+        """Whether it takes more now: nothing waits in the transport."""
         return self._writable
 
     def write(self, data: bytes, start: int = 0) -> bool:
+        """Takes all of `data` from `start` on: writes to the socket, and gives the rest to the transport. Returns
+        False if the stream must wait for `pump` before the next write, or if the connection is closed."""
         if not self._ours:
             return False
         rest = memoryview(data)[start:]
@@ -143,11 +150,13 @@ class SocketConnection(FollowerConnection):
         return self._fd
 
     def waiting(self) -> int:
+        """Bytes that the client has not read yet, in the transport and in the kernel; 0 if it is closed."""
         if not self._ours:
             return 0
         return self._transport.get_write_buffer_size() + in_kernel(self._descriptor())
 
     def close(self, last: bytes) -> None:
+        """Sends the bytes that wait, then `last`, and closes the connection."""
         self.write(last)
         self._let_go()
         self._transport.close()
@@ -158,6 +167,7 @@ class SocketConnection(FollowerConnection):
         self._fd = -1
 
     def resume_writing(self) -> None:
+        """Called when nothing waits in the transport any more: the stream goes on."""
         self._taken()
         if self._ours:
             self._writable = True
@@ -171,7 +181,7 @@ def _nothing(data: bytes) -> int:
 
 
 def in_kernel(fd: int) -> int:
-    """Bytes that the kernel holds for the client; 0 if it does not tell, as macOS does for sockets."""
+    """Bytes that the kernel holds for the client of the socket `fd`; 0 if it does not tell, as on macOS."""
     try:
         queued = fcntl.ioctl(fd, _SIOCOUTQ, b"\0\0\0\0")
     except OSError:

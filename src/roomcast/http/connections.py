@@ -29,7 +29,7 @@ _OWN = ". If they are your own clients, check the network and the proxy between"
 logger = logging.getLogger("roomcast.server")
 
 
-class Exchanging(Protocol):
+class RequestConnection(Protocol):
     """A connection that still carries requests, unlike a follower's."""
 
     def expire(self) -> None:
@@ -49,7 +49,7 @@ class Socket(Protocol):
         ...
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Like a transport's."""
+        """The transport's information `name`, such as `peername`; `default` if it has none."""
         ...
 
 
@@ -63,7 +63,7 @@ class Connections:
         """Maximum number of open connections, streams included."""
         self.open = 0
         """Open connections, streams included. Those closed in this turn of the loop are not counted."""
-        self._all: dict[Socket, Exchanging] = {}
+        self._all: dict[Socket, RequestConnection] = {}
         """The open connections that are not streams."""
         self._silent: OrderedDict[Socket, None] = OrderedDict()
         """The connections without a complete request yet; the oldest first."""
@@ -88,11 +88,11 @@ class Connections:
 
     # Called by connections
 
-    def enter(self, socket: Socket, exchange: Exchanging) -> None:
-        """Adds a new connection, which waits for its client. Closes it at once if its address has too many
-        connections, or if there are too many and none of them waits."""
+    def enter(self, socket: Socket, exchange: RequestConnection) -> None:
+        """Adds the new connection `socket`, which waits for its client; `exchange` carries its requests. Closes it
+        at once if its address has too many connections, or if there are too many and none of them waits."""
         if self._settings.max_connections_per_address and not self._count_address(socket):
-            self.count(ADDRESS)
+            self.count_closed(ADDRESS)
             socket.abort()
             return
         self.open += 1
@@ -100,36 +100,39 @@ class Connections:
         self._silent[socket] = None
         self._make_room()
 
-    def hand_over(self, socket: Socket, exchange: Exchanging) -> None:
-        """Replaces the protocol of a connection."""
+    def hand_over(self, socket: Socket, exchange: RequestConnection) -> None:
+        """`exchange` carries the requests of the connection `socket` from now on."""
         if socket in self._all:
             self._all[socket] = exchange
 
-    def waits(self, socket: Socket) -> None:
-        """The connection now waits for its client, or for a read of the log."""
+    def mark_waiting(self, socket: Socket) -> None:
+        """The connection `socket` waits for its client, or for a read of the log, from now on. One that is silent
+        stays so."""
         if socket in self._all and socket not in self._silent:
             self._waiting[socket] = None
             self._waiting.move_to_end(socket)
 
-    def works(self, socket: Socket) -> None:
-        """The connection now waits for the server, as in a publish: it is not closed for others."""
+    def mark_busy(self, socket: Socket) -> None:
+        """The connection `socket` waits for the server from now on, as in a publish: it is not closed for
+        others."""
         self._silent.pop(socket, None)
         self._waiting.pop(socket, None)
 
     def leave(self, socket: Socket) -> None:
-        """The connection was closed. May be called twice."""
+        """The connection `socket` was closed. May be called twice."""
         if self._forget(socket):
             self._free(self._counted.pop(socket, None))
 
     def follow(self, socket: Socket) -> Callable[[], None]:
-        """The connection is a stream from now on. Returns a function to call when it is closed."""
+        """The connection `socket` is a stream from now on. Returns a function to call when it is closed."""
         if not self._forget(socket):  # it was just closed to make room
             return lambda: None
         address = self._counted.pop(socket, None)
         return self._gone if address is None else partial(self._followed, address)
 
-    def count(self, reason: str) -> None:
-        """Counts a connection that the server closed before its client was done."""
+    def count_closed(self, reason: str) -> None:
+        """Counts a connection that the server closed before its client was done, for one of the reasons in
+        `families.CLOSED`."""
         self._closed[reason] += 1
 
     # Called by the server
@@ -137,7 +140,7 @@ class Connections:
     def __contains__(self, socket: Socket) -> bool:
         return socket in self._all
 
-    def everyone(self) -> list[tuple[Socket, Exchanging]]:
+    def everyone(self) -> list[tuple[Socket, RequestConnection]]:
         """All connections that are not streams."""
         return list(self._all.items())
 
@@ -165,7 +168,7 @@ class Connections:
         while self.open > self.limit and (self._silent or self._waiting):
             mostly_silent = 2 * len(self._silent) > len(self._all)
             socket = next(iter(self._silent if mostly_silent or not self._waiting else self._waiting))
-            self.count(FILES)
+            self.count_closed(FILES)
             self.leave(socket)
             socket.abort()
 
@@ -173,7 +176,7 @@ class Connections:
         """Removes a connection from all states; returns whether it was open and not a stream."""
         if self._all.pop(socket, None) is None:
             return False
-        self.works(socket)
+        self.mark_busy(socket)
         if not self._all:
             self.empty.set()
         return True

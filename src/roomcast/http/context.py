@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from roomcast.delivery.counts import Counts
 from roomcast.delivery.engine import Engine
-from roomcast.http.connections import Connections, Exchanging
+from roomcast.http.connections import Connections, RequestConnection
 from roomcast.http.handler import Handler
 from roomcast.http.heads import Heads
 from roomcast.http.write_batch import WriteBatch
@@ -46,10 +46,10 @@ class Context:
         self.intake = handler.intake
         self.connections = Connections(engine.settings, engine.closed)
         engine.connected = self.connections.states
-        if engine.settings.max_connections_per_address and engine.together.peers:
+        if engine.settings.max_connections_per_address and engine.worker_group.peers:
             self.connections.counts = Counts()
-            engine.together.count("addresses", self.connections.counts)
-            self.connections.elsewhere = lambda address: engine.together.elsewhere("addresses", address)
+            engine.worker_group.count("addresses", self.connections.counts)
+            self.connections.elsewhere = lambda address: engine.worker_group.elsewhere("addresses", address)
 
     async def watch(self) -> None:
         """Checks all connections every few seconds, for ever."""
@@ -62,7 +62,7 @@ class Context:
             except Exception:  # a bug must not end the checks for all connections
                 logger.exception("the check of all connections failed")
 
-    async def _each(self) -> AsyncIterator[Exchanging]:
+    async def _each(self) -> AsyncIterator[RequestConnection]:
         """All connections, a few in each turn of the loop: 18,000 silent ones took 0.1 s in one turn."""
         clock = asyncio.get_running_loop().time
         until = clock() + _TURN_SECONDS

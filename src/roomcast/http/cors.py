@@ -39,8 +39,9 @@ class Cors:
         return self._named.get(origin, self._others)
 
     def preflight(self, methods: Sequence[str], requested: bytes) -> HeaderFields:
-        """The fields of a preflight's answer, in addition to `fields`. All `requested` headers are allowed, if
-        they are a list of up to 2,000 characters: tracing libraries add theirs to every request of a page."""
+        """The fields of a preflight's answer, in addition to `fields`. `methods` are those of the path. All
+        `requested` headers are allowed, if they are a list of up to 2,000 characters: tracing libraries add theirs
+        to every request of a page."""
         return HeaderFields(
             (b"allow", ", ".join(methods).encode()),
             (b"access-control-allow-methods", _METHODS),

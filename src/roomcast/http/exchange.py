@@ -14,7 +14,7 @@ from roomcast.delivery.budget import Reservation
 from roomcast.http import context as limits
 from roomcast.http.connection import SocketConnection
 from roomcast.http.context import Context
-from roomcast.http.render import LAST_CHUNK, answer_head, chunk, stream_head, whole
+from roomcast.http.render import LAST_CHUNK, answer_head, chunk, stream_head, whole_answer
 from roomcast.http.tls_connection import TlsConnection
 from roomcast.model.errors import Overloaded, RoomcastError
 
@@ -27,15 +27,15 @@ class Exchange(asyncio.Protocol):
     __slots__ = (
         "_address",
         "_answering",
-        "_answers",
         "_choked",
         "_chunked",
         "_context",
         "_detached",
         "_ended",
-        "_held",
         "_keep_alive",
         "_loop",
+        "_pending",
+        "_reservation",
         "_since",
         "_task",
         "_transport",
@@ -50,7 +50,7 @@ class Exchange(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._answering = False
         """Whether a request is being answered."""
-        self._answers: Answer | None = None
+        self._pending: Answer | None = None
         """The answer that waits for the write batch."""
         self._task: asyncio.Task[None] | None = None
         """The task that makes the answer; cancelled when the client disconnects."""
@@ -66,7 +66,7 @@ class Exchange(asyncio.Protocol):
         """Whether any request was answered."""
         self._choked = False
         """Whether the client has stopped reading what was written."""
-        self._held: Reservation | None = None
+        self._reservation: Reservation | None = None
         """The memory of an answer that the client has not read yet."""
         self._writable: asyncio.Event | None = None
         """Set when the client reads again; `_write_pieces` waits for it."""
@@ -90,15 +90,18 @@ class Exchange(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Called once, before any byte is received. `transport` is the connection."""
         self._transport = transport
         if not self._over_tls():  # call us when any byte waits, and when none does
             transport.set_write_buffer_limits(high=0)
         self._context.connections.enter(transport, self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Called once, when the connection is closed. Cancels the task that makes the answer; `exc` does not
+        matter."""
         self._context.connections.leave(self._transport)
         self._context.intake.hold(self, 0)
-        self._answers = self._held = None
+        self._pending = self._reservation = None
         if self._task:
             self._task.cancel()
             self._task = None  # breaks the reference cycle
@@ -107,12 +110,13 @@ class Exchange(asyncio.Protocol):
         """Stops reading from a client that does not read its answers: they would pile up without a bound."""
         self._choked = True
         self._since = self._loop.time()
-        self._context.connections.waits(self._transport)
+        self._context.connections.mark_waiting(self._transport)
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
+        """Called when the client has read its answers: goes on with what waited for that."""
         self._choked = False
-        self._held = None
+        self._reservation = None
         if self._writable:
             self._writable.set()
         # Even while an answer is under way: otherwise the next request would never be read.
@@ -142,28 +146,28 @@ class Exchange(asyncio.Protocol):
 
     def _close(self, reason: str) -> None:
         """Closes the connection before its client is done, and counts the reason."""
-        self._context.connections.count(reason)
+        self._context.connections.count_closed(reason)
         self._transport.close()
 
     # Answering
 
     def _begin_answering(self) -> None:
         self._answering = True
-        self._context.connections.works(self._transport)
+        self._context.connections.mark_busy(self._transport)
 
     def _handle(self, request: Request) -> None:
         self._begin_answering()
-        self._mind(self._context.handler.handle(request, self._respond))
+        self._track(self._context.handler.handle(request, self._respond))
 
     def _refuse(self, request: Request, error: RoomcastError) -> None:
         """Answers a request whose body is not read to its end."""
         self._begin_answering()
-        self._mind(self._context.handler.refuse(request, error, self._respond))
+        self._track(self._context.handler.refuse(request, error, self._respond))
 
-    def _mind(self, task: asyncio.Task[None] | None) -> None:
+    def _track(self, task: asyncio.Task[None] | None) -> None:
         if task:  # a read: 1,000 of them, each waiting for the log, must not lock out a publisher
             self._task = task
-            self._context.connections.waits(self._transport)
+            self._context.connections.mark_waiting(self._transport)
 
     def address(self) -> str:
         """The address at the other end. Cached: asking the kernel takes a tenth of a follow's time."""
@@ -189,17 +193,17 @@ class Exchange(asyncio.Protocol):
                 self._transport.abort()
                 return
         if outcome.pieces is None:
-            self._answers = outcome
+            self._pending = outcome
             self._context.batch.add(self, self._loop)
         else:
             self._task = self._loop.create_task(self._write_pieces(outcome, outcome.pieces))
 
     def write_answer(self) -> None:
         """Called at the end of the loop's turn, by the write batch."""
-        answer = self._answers
+        answer = self._pending
         if answer is not None and not self._transport.is_closing():
-            self._answers = None
-            self._transport.write(whole(answer, close=not self._keep_alive))
+            self._pending = None
+            self._transport.write(whole_answer(answer, close=not self._keep_alive))
             if self._choked:
                 self._hold(answer)
             self._finish()
@@ -209,7 +213,7 @@ class Exchange(asyncio.Protocol):
         read, so it cannot be told."""
         try:
             waiting = self._transport.get_write_buffer_size()
-            self._held = answer.held or self._context.handler.answers.reserve(waiting)
+            self._reservation = answer.reservation or self._context.handler.answers.reserve(waiting)
         except Overloaded:
             self._transport.abort()
 
@@ -242,7 +246,7 @@ class Exchange(asyncio.Protocol):
         self._answering = False
         self._used = True
         self._since = self._loop.time()
-        self._context.connections.waits(self._transport)
+        self._context.connections.mark_waiting(self._transport)
         if not self._keep_alive:
             self._transport.close()
         elif not self._choked:
@@ -258,8 +262,9 @@ class Exchange(asyncio.Protocol):
         if self._ended:  # for a stream this means that the client is gone
             self._transport.close()
             return
-        left, answers = self._context.connections.follow(self._transport), self._context.handler.answers
-        connection = TlsConnection(answers, left) if self._over_tls() else SocketConnection(answers, left)
+        on_closed = self._context.connections.follow(self._transport)
+        kind = TlsConnection if self._over_tls() else SocketConnection
+        connection = kind(self._context.handler.answers, on_closed)
         connection.take(self._transport)
         self._transport.resume_reading()
         streaming.begin(connection, stream_head(streaming, chunked=self._chunked), chunked=self._chunked)
@@ -267,5 +272,5 @@ class Exchange(asyncio.Protocol):
     def _expire_answer(self) -> None:
         """Closes the connection if its client has not read its answer in time."""
         if self._choked and self._waited(limits.IDLE_SECONDS):
-            self._context.connections.count("answer")
+            self._context.connections.count_closed("answer")
             self._transport.abort()

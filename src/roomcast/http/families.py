@@ -1,6 +1,6 @@
 """All metric families of `/metrics`: those of the process, of the log, and of the log's disk.
 
-`gather` merges those of several processes.
+`merged_metrics` merges those of several processes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ STATES = ("silent", "waiting", "answering", "following")
 
 
 def of_process(engine: Engine) -> Iterable[Metric]:
-    """The metrics that this process counts."""
+    """The metrics that the process of `engine` counts."""
     yield _build()
     yield _gauge("clock_seconds", "This machine's clock, in seconds since 1970.", time.time())
     yield _gauge("loop_longest_turn_seconds", "Longest turn of the event loop lately.", engine.pace.longest_turn)
@@ -46,7 +46,8 @@ def of_process(engine: Engine) -> Iterable[Metric]:
 
 
 def of_log(bounds: Bounds, retention: Retention, rate: float) -> Iterable[Metric]:
-    """The log's contents, and the caps in force; `rate` is the messages stored per second."""
+    """The log's contents, as `bounds` has them, and the caps in force, those of `retention`. `rate` is the
+    messages stored per second."""
     yield _gauge("log_messages", "Messages retained.", bounds.messages)
     yield _gauge("log_bytes", "Bytes retained.", bounds.bytes)
     yield _gauge("log_messages_limit", "Most messages retained.", retention.max_messages)
@@ -66,7 +67,8 @@ def of_log(bounds: Bounds, retention: Retention, rate: float) -> Iterable[Metric
 
 
 def of_disk(file: str) -> Iterable[Metric]:
-    """The size of the log's files and the free space of their disk, if the log is a file. Blocks."""
+    """The size of the log's files and the free space of their disk. `file` is the path of the log's file, empty if
+    the log is none; then the families have no values. Blocks."""
     size = GaugeMetricFamily("roomcast_log_disk_bytes", "Size of the log's file.", labels=["file"])
     free = GaugeMetricFamily("roomcast_log_disk_free_bytes", "Free space of the disk of the log's file.")
     if file:
@@ -88,8 +90,8 @@ def _build() -> Metric:
 
 
 def retention_seconds(bounds: Bounds, retention: Retention, rate: float) -> float:
-    """Seconds until a message stored now is trimmed, if messages keep coming at `rate` per second and in this
-    size; infinite without a cap that applies."""
+    """Seconds until the caps of `retention` trim a message that is stored now, if messages keep coming at `rate`
+    per second, and in the average size of those in `bounds`. Infinite if no cap applies."""
     size = bounds.bytes / bounds.messages if bounds.messages else 0.0
     caps = [(retention.max_messages, rate), (retention.max_bytes, rate * size)]
     times = [cap / grows for cap, grows in caps if grows]
@@ -164,7 +166,7 @@ def _of_connections(engine: Engine) -> Iterable[Metric]:
 
 
 def _of_answers(engine: Engine) -> Iterable[Metric]:
-    yield _gauge("answer_bytes", "Memory of answers being built or waiting to be read.", engine.answers.held)
+    yield _gauge("answer_bytes", "Memory of answers being built or waiting to be read.", engine.answers.used)
     yield _gauge("answer_bytes_limit", "Most memory for answers.", engine.answers.limit)
     limiter = engine.address_limiter
     refused = {"memory": engine.answers.refused, "rate": limiter.refused if limiter else 0}
@@ -190,7 +192,7 @@ def _issuers_away(engine: Engine) -> Metric:
     help = "Whether the last fetch of an issuer's keys failed."
     family = GaugeMetricFamily("roomcast_issuer_away", help, labels=["issuer"])
     issuers = engine.enforcement.guard.rights.issuers if engine.enforcement else None
-    for name, away in (issuers.away() if issuers else {}).items():
+    for name, away in (issuers.failed_fetches() if issuers else {}).items():
         family.add_metric([name], away)
     return family
 

@@ -33,6 +33,7 @@ class FastPath(Exchange):
         """Bytes of that request, with its body."""
 
     def data_received(self, data: bytes) -> None:
+        """Serves the request that `data` completes, or keeps the bytes, or gives the connection to `Http1`."""
         received = self._received + data if self._received else data
         if self._answering:
             self._keep(received)
@@ -51,7 +52,7 @@ class FastPath(Exchange):
             self._hand_over(received)
         elif len(received) < self._size:
             if not self._received:
-                self._context.connections.waits(self._transport)  # for this request, from now on
+                self._context.connections.mark_waiting(self._transport)  # for this request, from now on
             self._keep(received)
         else:
             self._serve(received)

@@ -11,10 +11,9 @@ Only one header is read, the one that `--forwarded-header` names. nginx, HAProxy
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
-from typing import NamedTuple
 
 from roomcast.api.request import UNIX_ADDRESS
 from roomcast.model.settings import FORWARDED
@@ -24,7 +23,6 @@ _BYTES = 512
 """Bytes of a header's end that are read: enough for 10 IPv6 addresses with ports. It bounds the cache, too."""
 _CACHED = 1024
 """Maximum number of headers in the cache."""
-_SCHEMES = ("http", "https")
 
 _NODE = re.compile(
     r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([0-9.]{7,15}))(?::(?:[0-9]{1,5}|_[0-9A-Za-z._-]{1,64}))?"
@@ -34,45 +32,30 @@ _NODE = re.compile(
 _PARAMETER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)|\"((?:[^\"\\]|\\.)*)\")")
 
 
-class Hop(NamedTuple):
-    """The client of one proxy, as the proxy names it."""
-
-    address: str
-    scheme: str | None = None
-
-
 class Forwarded:
     """Reads the header in which trusted proxies name their clients."""
 
     def __init__(self, trusted: Sequence[str], header: str) -> None:
         """`trusted` are addresses and networks, `header` is `x-forwarded-for` or `forwarded`."""
         self._networks = [ip_network(network) for network in trusted]
-        self._header = header.encode()
-        self._hops: Callable[[str], Iterator[Hop]] = _forwarded if header == FORWARDED else _x_forwarded_for
-        self._in_forwarded = header == FORWARDED
+        self._header = header
+        self._name = header.encode()
         self._client = lru_cache(_CACHED)(self._find)
 
     def client_of(self, peer: str, values: Mapping[bytes, bytes]) -> str:
         """The client's address. `peer` is the address at the other end of the connection, and `values` are the
         request's own header fields. Returns `peer` if it is not a trusted proxy, or if the header is missing or
         invalid."""
-        told = values.get(self._header)
-        return peer if told is None else self._client(peer, _end(told)).address
+        value = values.get(self._name)
+        return peer if value is None else self._client(peer, _end(value))
 
-    def scheme_of(self, peer: str, values: Mapping[bytes, bytes]) -> str | None:
-        """The client's scheme, `http` or `https`; None if no trusted proxy names it."""
-        if self._in_forwarded:
-            return self._client(peer, _end(values.get(self._header, b""))).scheme
-        told = values.get(b"x-forwarded-proto", b"").decode("latin-1").rpartition(",")[2].strip().lower()
-        return told if told in _SCHEMES and self.trusts(peer) else None
-
-    def _find(self, peer: str, told: bytes) -> Hop:
-        """The hop of the client itself."""
-        found = Hop(peer)
-        for hop in self._hops(told.decode("latin-1")):
-            if not self.trusts(found.address):
+    def _find(self, peer: str, value: bytes) -> str:
+        """The address of the client itself."""
+        found = peer
+        for address in addresses(self._header, value.decode("latin-1")):
+            if address is None or not self.trusts(found):
                 break
-            found = hop
+            found = address
         return found
 
     def trusts(self, address: str) -> bool:
@@ -81,37 +64,26 @@ class Forwarded:
         return address == UNIX_ADDRESS or (parsed is not None and any(parsed in one for one in self._networks))
 
 
-def _end(told: bytes) -> bytes:
+def _end(value: bytes) -> bytes:
     """The last bytes of a header, without an incomplete first element."""
-    return told if len(told) <= _BYTES else told[-_BYTES:].partition(b",")[2]
+    return value if len(value) <= _BYTES else value[-_BYTES:].partition(b",")[2]
 
 
-def elements(told: str) -> Iterator[str]:
+def addresses(header: str, value: str) -> Iterator[str | None]:
+    """The addresses in the `value` of a header, `x-forwarded-for` or `forwarded`. The last one comes first. Yields
+    None for an element without an address, such as `unknown`."""
+    for element in _elements(value):
+        yield _node(_parameters(element).get("for", "") if header == FORWARDED else element)
+
+
+def _elements(value: str) -> Iterator[str]:
     """The elements of a list, the last one first. A comma in quotes is a separator, too: a quote that the client
     left open must not hide the element that the proxy appended."""
-    return (one for one in (element.strip(" \t") for element in reversed(told.split(","))) if one)
+    return (one for one in (element.strip(" \t") for element in reversed(value.split(","))) if one)
 
 
-def _x_forwarded_for(told: str) -> Iterator[Hop]:
-    """The hops from the last one back to the first invalid one."""
-    for element in elements(told):
-        if (address := node(element)) is None:
-            return
-        yield Hop(address)
-
-
-def _forwarded(told: str) -> Iterator[Hop]:
-    """The same for a `Forwarded` header (RFC 7239)."""
-    for element in elements(told):
-        told_of = parameters_of(element)
-        if (address := node(told_of.get("for", ""))) is None:
-            return
-        scheme = told_of.get("proto", "").lower()
-        yield Hop(address, scheme if scheme in _SCHEMES else None)
-
-
-def parameters_of(element: str) -> dict[str, str]:
-    """The parameters of an element, by name; none if one of them is invalid or given twice."""
+def _parameters(element: str) -> dict[str, str]:
+    """The parameters of an element (RFC 7239), by name; none if one of them is invalid or given twice."""
     found: dict[str, str] = {}
     for text in filter(None, (part.strip(" \t") for part in element.split(";"))):
         parameter = _PARAMETER.fullmatch(text)
@@ -121,7 +93,7 @@ def parameters_of(element: str) -> dict[str, str]:
     return found
 
 
-def node(text: str) -> str | None:
+def _node(text: str) -> str | None:
     """The address in a node, as Python writes it; None if it has none, such as `unknown` or `_hidden`."""
     parts = _NODE.fullmatch(text)
     address = _address(parts[1] or parts[2] or parts[3]) if parts else None

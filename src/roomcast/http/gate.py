@@ -8,11 +8,11 @@ A proxy that forwards for other machines names them in its headers.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from roomcast.api.request import Head
 from roomcast.auth.guard import Mode
-from roomcast.http.forwarded import elements, node, parameters_of
+from roomcast.http.forwarded import addresses
 from roomcast.http.same_site import is_own
 from roomcast.model.errors import NotServed
 from roomcast.model.loopback import is_loopback
@@ -22,6 +22,7 @@ _AUTHORITY = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,255})(?::[0-9]{0,5
 _ORIGIN = re.compile(r"(https?)://([^/]+)")
 _TARGET = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
 _ADDRESSES = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
+"""Header fields in which proxies name their clients."""
 _WAYS_OUT = "say who may read and publish: --config with rights, or --secret-file, or --open if everybody may"
 
 
@@ -37,26 +38,26 @@ class Gate:
         """Origins whose pages may send a cookie."""
 
     def check(self, head: Head) -> None:
-        """Checks host and origin. Raises `NotServed`."""
+        """Checks the host and the origin in `head`. Raises `NotServed`."""
         if head.path in _ALWAYS:
             return
         if self._mode is Mode.LOCAL:
             _check_host(head)
         origin = head.fields.get(b"origin")
-        if origin is not None and head.method != "OPTIONS" and not self.admits(origin.decode("latin-1"), head):
+        if origin is not None and head.method != "OPTIONS" and not self._admits(origin.decode("latin-1"), head):
             raise NotServed(
                 f"pages of the origin {origin.decode('latin-1')!r:.200} are not served: name it in --allow-origin"
             )
 
     def check_forwarded(self, head: Head, values: Mapping[bytes, bytes]) -> None:
-        """Checks the clients that proxies name; `values` are the request's own fields. Raises `NotServed`."""
+        """Checks the clients that proxies name in `values`, the own fields of the request with this `head`. Raises
+        `NotServed`."""
         if self._mode is Mode.LOCAL and head.path not in _ALWAYS:
             for name in _ADDRESSES:
-                told = values.get(name)
-                if told and not all(is_loopback(address) for address in _addresses(name, told)):
+                if name in values and not _all_loopback(name.decode(), values[name].decode("latin-1")):
                     raise NotServed(f"a proxy forwards this request for another machine; {_WAYS_OUT}")
 
-    def admits(self, origin: str, head: Head) -> bool:
+    def _admits(self, origin: str, head: Head) -> bool:
         """Whether pages of this origin are served. This server's own pages always are, even if a proxy ends
         TLS."""
         named = "*" in self.origins or origin in self.origins
@@ -81,8 +82,5 @@ def _is_loopback_host(authority: str) -> bool:
     return name == "localhost" or name.endswith(".localhost") or is_loopback(name)
 
 
-def _addresses(name: bytes, told: bytes) -> Iterator[str]:
-    """All addresses in a header; an empty text for each invalid one."""
-    for element in elements(told.decode("latin-1")):
-        text = parameters_of(element).get("for", "") if name == b"forwarded" else element
-        yield node(text) or ""
+def _all_loopback(header: str, value: str) -> bool:
+    return all(address is not None and is_loopback(address) for address in addresses(header, value))

@@ -28,9 +28,10 @@ from roomcast.api.routes import Routes
 from roomcast.auth.guard import Guard
 from roomcast.delivery.budget import READERS_SHARE, SMALL_BYTES
 from roomcast.delivery.engine import Engine
-from roomcast.delivery.stream import Visit
+from roomcast.delivery.stream import FollowerDetails
 from roomcast.http import access
 from roomcast.http.admission import Admission
+from roomcast.http.all_routes import ROUTES
 from roomcast.http.audit import Audit
 from roomcast.http.cors import Cors
 from roomcast.http.forwarded import Forwarded
@@ -39,7 +40,6 @@ from roomcast.http.intake import Intake
 from roomcast.http.problem import problem
 from roomcast.http.refusals import reason
 from roomcast.http.router import Router
-from roomcast.http.site import ROUTES
 from roomcast.model.errors import OutcomeUnknown, Overloaded, RightsUnavailable, RoomcastError, TooManyBad
 
 Respond = Callable[[Outcome], None]
@@ -74,8 +74,8 @@ class Handler:
         self._cors = Cors(self._gate)
         self._forwarded = Forwarded(engine.settings.trusted_proxy, engine.settings.forwarded_header)
         self._admission = Admission(engine, guard, self._gate, self._forwarded)
-        self._notes = access.noted()
-        self._visits = count(1)
+        self._logs_access = access.is_enabled()
+        self._stream_numbers = count(1)
         self._audit = Audit()
         self.answers = engine.answers
         """The memory that all answers share."""
@@ -85,7 +85,7 @@ class Handler:
         """The memory of all requests that are being received."""
 
     def prepare(self, head: Head) -> PreparedHead:
-        """Reads a head. Never raises: its error becomes `refused`."""
+        """Reads `head`. Never raises: its error becomes `refused`."""
         cors = self._cors.fields(head.fields.get(b"origin"))
         label = head.method if head.method in _COUNTED else OTHER
         try:
@@ -98,14 +98,14 @@ class Handler:
             return PreparedHead(head, None, None, error.with_traceback(None), cors, label)
 
     def admit(self, request: Request) -> None:
-        """Decides what can be decided before the body is read. Raises `RoomcastError`."""
+        """Decides what can be decided about `request` before its body is read. Raises `RoomcastError`."""
         if request.prepared.route is not None:
             self._admission.admit(request, request.prepared.route)
         request.admitted = True
 
     def handle(self, request: Request, respond: Respond) -> asyncio.Task[None] | None:
-        """Serves a request. Returns the task to cancel if the client disconnects; None if there is none. A publish
-        has none: it is never cancelled."""
+        """Serves `request`, and gives the outcome to `respond`. Returns the task to cancel if the client
+        disconnects; None if there is none. A publish has none: it is never cancelled."""
         prepared = request.prepared
         try:
             if not request.admitted:
@@ -132,7 +132,8 @@ class Handler:
         return None
 
     def refuse(self, request: Request, error: RoomcastError, respond: Respond) -> asyncio.Task[None] | None:
-        """Answers a request whose body is not read to its end. Returns what `handle` does."""
+        """Answers `request`, whose body is not read to its end, with `error`. Gives the outcome to `respond`, and
+        returns what `handle` does."""
         late = isinstance(error, TooManyBad)
         outcome = self._delayed(request, error) if late else self._problem(request, error)
         return self._settle(request, respond, outcome)
@@ -146,7 +147,8 @@ class Handler:
     def unreadable(
         self, target: bytes, error: RoomcastError, connection: ClientConnection, respond: Respond
     ) -> None:
-        """Answers bytes that are not HTTP; `target` is as much of them as the access line shows."""
+        """Answers bytes from `connection` that are not HTTP with `error`, and gives the outcome to `respond` at
+        once. `target` is as much of the bytes as the access line shows."""
         self._count(error)
         head = Head(OTHER, target, "", b"")
         prepared = PreparedHead(head, None, None, error, self._cors.fields(None), OTHER)
@@ -209,32 +211,34 @@ class Handler:
     def _client_of(self, request: Request) -> str:
         return self._forwarded.client_of(request.connection.address(), request.values) or "-"
 
-    def _visit(self, request: Request) -> Visit:
+    def _details_of(self, request: Request) -> FollowerDetails:
         agent = _agent(request.values.get(b"user-agent", b""))
         now = time.time_ns() // 1_000_000
-        return Visit(next(self._visits), now, self._client_of(request), request.principal.name, agent)
+        return FollowerDetails(
+            next(self._stream_numbers), now, self._client_of(request), request.principal.name, agent
+        )
 
     def _finished(self, request: Request, outcome: Outcome) -> Outcome:
         head = request.head
-        if isinstance(outcome, Answer) and len(outcome.body) > SMALL_BYTES and outcome.held is None:
-            outcome = self._held(request, outcome)
+        if isinstance(outcome, Answer) and len(outcome.body) > SMALL_BYTES and outcome.reservation is None:
+            outcome = self._reserved(request, outcome)
         elif isinstance(outcome, Streaming):
-            outcome.visit = self._visit(request)
+            outcome.details = self._details_of(request)
         outcome.cors = request.prepared.cors
         if head.method == "HEAD" and isinstance(outcome, Answer):
             outcome.body, outcome.pieces = b"", None  # its length is still sent (RFC 9110, section 9.3.2)
         self._engine.requests[request.prepared.label, outcome.status] += 1
-        if self._notes:
+        if self._logs_access:
             seconds = 0.0 if isinstance(outcome, Streaming) else time.perf_counter() - request.began
-            access.note(
+            access.log_request(
                 self._client_of(request), head.method, head.target, outcome.status, seconds, request.principal.name
             )
         return outcome
 
-    def _held(self, request: Request, answer: Answer) -> Answer:
+    def _reserved(self, request: Request, answer: Answer) -> Answer:
         """The answer with its memory reserved; or an error if there is no memory for it."""
         try:
-            answer.held = self.answers.reserve(len(answer.body), READERS_SHARE)
+            answer.reservation = self.answers.reserve(len(answer.body), READERS_SHARE)
         except Overloaded as error:
             return self._problem(request, error)
         return answer

@@ -115,7 +115,8 @@ class Heads:
         """Heads with one line that varies, the newest first."""
 
     def find(self, data: bytes) -> Found | None:
-        """The result of a head, from the request line to the blank line, inclusive. None if h11 must parse it."""
+        """The result of the head in `data`, from the request line to the blank line, inclusive. None if h11 must
+        parse it."""
         found = self._whole.get(data)
         if found is not None:
             return found
@@ -257,7 +258,7 @@ def parse(lines: bytes) -> Head | None:
 
 
 def cut_ticket(target: bytes) -> tuple[bytes, bytes | None]:
-    """A request's target without the ticket in its query, and the ticket, percent-decoded; None if there is none.
+    """`target` without the ticket in its query, and the ticket, percent-decoded; None if there is none.
     Several are joined by commas, as fields are. So no ticket is ever cached, logged or sent back."""
     if b"ticket=" not in target:
         return target, None
@@ -274,9 +275,9 @@ def cut_ticket(target: bytes) -> tuple[bytes, bytes | None]:
     return path + mark + others, b", ".join(tickets)
 
 
-def divided(pairs: Iterable[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
-    """Header fields by name in lower case: those that decide, and a request's own. Repeated fields are joined by
-    commas (RFC 9110, section 5.3); unknown ones are left out."""
+def split_fields(pairs: Iterable[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
+    """The header fields `pairs`, whose names are in lower case: those that decide, and a request's own. Repeated
+    fields are joined by commas (RFC 9110, section 5.3); unknown ones are left out."""
     decides: dict[bytes, bytes] = {}
     own: dict[bytes, bytes] = {}
     for name, value in pairs:

@@ -16,7 +16,7 @@ from roomcast.http import context as limits
 from roomcast.http.body import RequestBody, too_many, too_slow
 from roomcast.http.context import Context
 from roomcast.http.exchange import Exchange
-from roomcast.http.heads import cut_ticket, divided
+from roomcast.http.heads import cut_ticket, split_fields
 from roomcast.http.render import CONTINUE
 from roomcast.http.request_parser import RequestParser, error_of
 from roomcast.model.errors import RoomcastError, TooLarge
@@ -33,12 +33,12 @@ class Http1(Exchange):
     __slots__ = (
         "_answered",
         "_at",
-        "_begun",
         "_body",
         "_parser",
         "_received",
         "_request",
         "_scheduled",
+        "_started_at",
         "_whole",
     )
 
@@ -62,22 +62,24 @@ class Http1(Exchange):
         """Whether all of the request was read."""
         self._answered = False
         """Whether the request was answered; its body may still be arriving."""
-        self._begun = self._loop.time()
+        self._started_at = self._loop.time()
 
     def adopt(self, transport: asyncio.Transport) -> None:
-        """Takes a connection over from another protocol."""
+        """Takes `transport` over from another protocol."""
         self._transport = transport
         self._context.connections.hand_over(transport, self)
 
     # asyncio.Protocol
 
     def data_received(self, data: bytes) -> None:
+        """Parses `data`, unless a request before it must be answered first."""
         self._received = self._received[self._at :] + data
         self._at = 0
         if not self._scheduled:
             self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Called once, when the connection is closed: forgets the request. `exc` does not matter."""
         super().connection_lost(exc)
         # The request refers to this connection. A reference cycle would keep both until garbage is collected:
         # three rounds of 150 bodies that were cut took 160 MB.
@@ -89,20 +91,20 @@ class Http1(Exchange):
         connection is closed. A client that ends its side in the middle of a request is gone."""
         self._ended = True
         if self._answering:
-            self._keep_alive = self._keep_alive and self._left > 0
+            self._keep_alive = self._keep_alive and self._unparsed > 0
         elif not self._scheduled:
             self._advance()
         return not self._transport.is_closing() and self._outlives_end()
 
     def expire(self) -> None:
         """Ends a head, a body, an answer, or the rest of an answered request that takes too long."""
-        took = self._loop.time() - self._begun
+        took = self._loop.time() - self._started_at
         if self._choked:
             self._expire_answer()
         elif self._request is None:
             self._expire_head(took)
         elif self._body is not None and took > limits.BODY_SECONDS:
-            self._context.connections.count("body")
+            self._context.connections.count_closed("body")
             self._keep_alive = False
             self._refuse(self._request, too_slow())
         elif self._answered and self._waited(limits.LINGER_SECONDS):
@@ -192,7 +194,7 @@ class Http1(Exchange):
         self._begin()
 
     @property
-    def _left(self) -> int:
+    def _unparsed(self) -> int:
         """Received bytes after the parsed part of this request."""
         return len(self._received) - self._at + len(self._parser.unread)
 
@@ -215,9 +217,9 @@ class Http1(Exchange):
         self._at = before.end() if before else self._at
 
     def _note_beginning(self) -> None:
-        self._context.connections.waits(self._transport)  # for this request, from now on
+        self._context.connections.mark_waiting(self._transport)  # for this request, from now on
         if self._used:
-            self._begun = self._loop.time()  # the time that the connection was idle does not count
+            self._started_at = self._loop.time()  # the time that the connection was idle does not count
 
     def _read_on(self) -> None:
         if not self._choked:
@@ -226,7 +228,7 @@ class Http1(Exchange):
     def _take_head(self, event: h11.Request) -> None:
         if not event.http_version.startswith(b"1."):
             raise h11.RemoteProtocolError("this is HTTP/1.1, without TLS or HTTP/2")
-        decides, values = divided(event.headers)
+        decides, values = split_fields(event.headers)
         if b"transfer-encoding" in decides and b"content-length" in values:
             # RFC 9112, section 6.1: a proxy in front of us may have used the other one.
             raise h11.RemoteProtocolError("a body has a length or is chunked, not both")

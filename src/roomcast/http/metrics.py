@@ -11,8 +11,8 @@ from prometheus_client.metrics_core import Metric
 
 from roomcast.api.request import Answer, HeaderFields, Request
 from roomcast.delivery.engine import Engine
-from roomcast.delivery.together import Peers
-from roomcast.http import gather
+from roomcast.delivery.worker_group import Peers
+from roomcast.http import merged_metrics
 from roomcast.http.families import of_disk, of_log, of_process
 from roomcast.log import file_of
 from roomcast.model.errors import LogUnavailable
@@ -25,18 +25,20 @@ _FIELDS = HeaderFields(
 
 
 async def metrics(engine: Engine, request: Request, parsed: None) -> Answer:
-    """The metrics in Prometheus's text format."""
+    """`GET /metrics`: the metrics of `engine`, merged with those of the other workers, in Prometheus's text
+    format. `request` and `parsed` are not used."""
     families = await collect(engine)
     # Off the loop: the metrics of the process and the disk are read from files.
-    process = await asyncio.to_thread(gather.of_this_process)
+    process = await asyncio.to_thread(merged_metrics.of_this_process)
     families += process
-    if peers := engine.together.peers:
+    if peers := engine.worker_group.peers:
         families = await _of_all(engine, peers, families, process)
     return Answer(200, _FIELDS, await asyncio.to_thread(_exposed, families, file_of(engine.settings.log)))
 
 
 async def collect(engine: Engine) -> list[Metric]:
-    """The metrics of this process and of its log."""
+    """The metrics of the process of `engine` and of its log; those of the log are missing while it does not
+    answer."""
     try:
         held = list(of_log(await engine.log.bounds(), engine.log.retention, engine.pace.rate))
     except LogUnavailable:  # the process's own metrics matter most then
@@ -45,14 +47,16 @@ async def collect(engine: Engine) -> list[Metric]:
 
 
 def share(engine: Engine) -> None:
-    """Answers the other workers' requests for this worker's metrics from now on. Only for a worker."""
-
-    peers = engine.together.peers
+    """Answers the other workers' requests for the metrics of `engine` from now on. Only for a worker of
+    several."""
+    peers = engine.worker_group.peers
     assert peers
 
-    async def answer(question: Any) -> gather.Report:
-        process = await asyncio.to_thread(gather.of_this_process)
-        return gather.report([*of_process(engine), *process], gather.alone(engine, peers, process))
+    async def answer(question: Any) -> merged_metrics.Report:
+        process = await asyncio.to_thread(merged_metrics.of_this_process)
+        return merged_metrics.report(
+            [*of_process(engine), *process], merged_metrics.separate_numbers(engine, peers, process)
+        )
 
     peers.when_asked(TOPIC, answer)
 
@@ -60,9 +64,9 @@ def share(engine: Engine) -> None:
 async def _of_all(
     engine: Engine, peers: Peers, families: Sequence[Metric], process: Sequence[Metric]
 ) -> list[Metric]:
-    own = gather.report(families, gather.alone(engine, peers, process))
+    own = merged_metrics.report(families, merged_metrics.separate_numbers(engine, peers, process))
     reports = {number: report for number, report in await peers.ask(TOPIC, own) if report}
-    return gather.merged(families, peers.number, {peers.number: own, **reports})
+    return merged_metrics.merge(families, peers.number, {peers.number: own, **reports})
 
 
 def _exposed(families: Sequence[Metric], file: str) -> bytes:

@@ -46,12 +46,13 @@ class File(NamedTuple):
 
 
 def index(head: Head) -> File:
-    """The page itself."""
+    """The page itself, whatever `head` is."""
     return _FILES["index.html"]
 
 
 def module(head: Head) -> File:
-    """The module with which any page follows and publishes. It finds the server by its own URL."""
+    """The module with which any page follows and publishes, whatever `head` is. It finds the server by its own
+    URL."""
     return _FILES[_MODULE]
 
 
@@ -61,7 +62,7 @@ def module_bytes() -> bytes:
 
 
 def asset(head: Head) -> File:
-    """A file of the page. Raises `NotFound`."""
+    """The file of the page that the path of `head` names. Raises `NotFound`."""
     name = head.path.rpartition("/")[2]
     if name not in names():
         raise NotFound(f"the page has no file {name[:100]!r}")
@@ -69,7 +70,7 @@ def asset(head: Head) -> File:
 
 
 def serve(engine: Engine, request: Request, file: File) -> Answer:
-    """The file, or 304 if the client has it already."""
+    """Answers with `file`, or with 304 if `request` says that the client has it already. `engine` is not used."""
     if file.etag in re.split(rb"(?:W/|[\s,])+", request.values.get(b"if-none-match", b"")):
         return Answer(304, file.unchanged)
     return Answer(200, file.fields, file.content)

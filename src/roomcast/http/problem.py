@@ -18,7 +18,7 @@ from roomcast.model.errors import (
     TooMany,
     Unauthenticated,
 )
-from roomcast.model.redact import without_ours
+from roomcast.model.redact import without_credentials
 from roomcast.model.shapes import PROBLEM_TYPE, Problem
 
 _FIELDS = HeaderFields((b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"))
@@ -27,7 +27,7 @@ _KNOWN = 16
 
 
 def problem(error: RoomcastError) -> Answer:
-    """The answer that tells a client of the error."""
+    """The answer that tells a client of `error`, as JSON, without the secrets that its texts may quote."""
     if isinstance(error, Unauthenticated) and not error.faults:
         return Answer(error.status, _FIELDS, *_known(type(error), error.detail))  # type: ignore[arg-type]  # mypy: no hash
     return _problem(error)
@@ -41,8 +41,8 @@ def _known(kind: type[Unauthenticated], detail: str) -> tuple[bytes, Sequence[Fi
 
 
 def _problem(error: RoomcastError) -> Answer:
-    faults = [Fault(fault.pointer, without_ours(fault.detail)) for fault in error.faults]
-    body = Problem(PROBLEM_TYPE + error.kind, error.title, error.status, without_ours(error.detail), faults)
+    faults = [Fault(fault.pointer, without_credentials(fault.detail)) for fault in error.faults]
+    body = Problem(PROBLEM_TYPE + error.kind, error.title, error.status, without_credentials(error.detail), faults)
     return Answer(error.status, _FIELDS, msgspec.json.encode(body), _own(error))
 
 

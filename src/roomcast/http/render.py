@@ -17,8 +17,8 @@ _CLOSE_AND_BLANK = _CLOSE + b"\r\n"
 _CHUNKED = b"transfer-encoding: chunked\r\n"
 
 
-def whole(answer: Answer, *, close: bool) -> bytes:
-    """The bytes of an answer with a complete body."""
+def whole_answer(answer: Answer, *, close: bool) -> bytes:
+    """The bytes of `answer`, whose body is complete. If `close`, they say that the connection ends after it."""
     lines = _lines(answer)
     if answer.length is not None:
         lines.append(b"content-length: %d\r\n" % answer.length)
@@ -27,8 +27,9 @@ def whole(answer: Answer, *, close: bool) -> bytes:
 
 
 def answer_head(answer: Answer, *, close: bool, chunked: bool) -> bytes:
-    """The head of an answer in pieces, blank line included. The pieces are sent as chunks if `chunked`; otherwise
-    the end of the connection ends them."""
+    """The head of `answer`, whose body comes in pieces, blank line included. The pieces are sent as chunks if
+    `chunked`; otherwise the end of the connection ends them. If `close`, the head says that the connection ends
+    after them."""
     lines = _lines(answer)
     lines += (_CHUNKED if chunked else b"", _CLOSE_AND_BLANK if close else b"\r\n")
     return b"".join(lines)
@@ -48,7 +49,7 @@ def _shared_lines(status: int, fields: HeaderFields, cors: HeaderFields, now: in
 
 
 def stream_head(streaming: Streaming, *, chunked: bool) -> bytes:
-    """The head of a stream, which ends with its connection."""
+    """The head of `streaming`, which ends with its connection. Its writes are chunks if `chunked`."""
     return _stream_head(streaming.fields, streaming.cors, chunked, int(time.time()))
 
 
@@ -59,7 +60,7 @@ def _stream_head(fields: HeaderFields, cors: HeaderFields, chunked: bool, now: i
 
 
 def chunk(data: bytes) -> bytes:
-    """A chunk (RFC 9112, section 7.1)."""
+    """`data`, which must not be empty, as a chunk (RFC 9112, section 7.1)."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 

@@ -62,8 +62,9 @@ class RequestParser:
         return self._h11.they_are_waiting_for_100_continue
 
     def receive(self, data: bytes) -> None:
-        """Takes received bytes, at most a slice; no bytes if the client has ended its side. Raises
-        `h11.RemoteProtocolError` if the head or a trailer is too large."""
+        """Takes `data`, received bytes, at most a slice; no bytes if the client has ended its side. Raises
+        `h11.RemoteProtocolError` if the head or a trailer is too large, and its kind `TooManyFields` if it has too
+        many lines."""
         if not data:
             self.ended = True
         if not self._has_head:

@@ -20,7 +20,8 @@ class Router:
         }
 
     def route(self, head: Head) -> Route | None:
-        """The route of a request; None for a preflight. Raises `NotFound` and `MethodNotAllowed`."""
+        """The route that the path and method of `head` name; None for a preflight. Raises `NotFound` and
+        `MethodNotAllowed`."""
         handlers = self._handlers(head.path)
         if not handlers:
             hint = "; a message for a room goes to /rooms/ROOM" if head.method == "POST" else ""
@@ -34,7 +35,7 @@ class Router:
         return route
 
     def methods(self, path: str) -> Sequence[str]:
-        """The methods that are served at a path."""
+        """The methods that are served at `path`."""
         own = [*self._handlers(path)]
         return [*own, *(["HEAD"] if "GET" in own else []), "OPTIONS"]
 

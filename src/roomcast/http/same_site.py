@@ -25,9 +25,9 @@ def check_same_site(
 ) -> None:
     """Raises `NotServed` for a request that a page of another site may have made.
 
-    `values` are the request's own fields, and `named` are the origins whose pages may send cookies; `*` names
-    none. `scheme` is that of the connection: if this server uses `https`, a page that came over `http` is not its
-    own."""
+    `head` and `values` are the request's shared and own fields, and `named` are the origins whose pages may send
+    cookies; `*` names none. `scheme` is that of the connection: if this server uses `https`, a page that came over
+    `http` is not its own."""
     origin = head.text(b"origin")
     if origin and origin != "*" and origin in named:
         return
@@ -48,8 +48,8 @@ def _is_link(head: Head, values: Mapping[bytes, bytes]) -> bool:
 
 
 def is_own(origin: str, host: str, scheme: bytes = b"http") -> bool:
-    """Whether the origin's pages come from this host. A proxy may end TLS without saying so: `http` may mean
-    either."""
+    """Whether pages of `origin` come from `host`, the value of the request's `Host`. `scheme` is that of the
+    connection; a proxy may end TLS without saying so, so `http` may mean either."""
     parts = _ORIGIN.fullmatch(origin)
     if not parts or (scheme == b"https" and parts[1] != "https"):
         return False

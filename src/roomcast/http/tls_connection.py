@@ -23,14 +23,15 @@ class TlsConnection(FollowerConnection):
 
     __slots__ = ("_ending", "_rest")
 
-    def __init__(self, answers: Budget, left: Callable[[], None] = unnoticed) -> None:
-        super().__init__(answers, left)
+    def __init__(self, budget: Budget, on_closed: Callable[[], None] = unnoticed) -> None:
+        super().__init__(budget, on_closed)
         self._rest: list[memoryview] = []
         """The bytes that were not given to the transport yet."""
         self._ending = False
         """Whether to close the connection once the transport has all of them."""
 
     def take(self, transport: asyncio.Transport) -> None:
+        """Takes `transport`, which uses TLS, over from another protocol."""
         super().take(transport)
         # Call us when any byte waits, and when none does. A limit of 0 bytes is reached even when nothing waits.
         transport.set_write_buffer_limits(high=1)
@@ -41,7 +42,7 @@ class TlsConnection(FollowerConnection):
         return self._writable and not self._rest
 
     def send(self, data: bytes) -> int:
-        """Takes nothing: see `write`."""
+        """Takes nothing of `data`: see `write`. Returns 0."""
         return 0
 
     def write(self, data: bytes, start: int = 0) -> bool:
@@ -91,6 +92,8 @@ class TlsConnection(FollowerConnection):
     # asyncio.Protocol
 
     def resume_writing(self) -> None:
+        """Called when nothing waits in the transport any more: gives it more, and the stream goes on once all
+        bytes are taken."""
         self._writable = self._ours or self._ending
         all_taken = self._feed()
         if all_taken:

@@ -26,7 +26,7 @@ class WriteBatch:
         self._answered: list[Answered] = []
 
     def add(self, connection: Answered, loop: asyncio.AbstractEventLoop) -> None:
-        """Has the connection write its answer before the loop waits again."""
+        """Has `connection` write its answer at the end of this turn of `loop`."""
         if not self._answered:
             loop.call_soon(self._flush)
         self._answered.append(connection)

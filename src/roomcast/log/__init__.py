@@ -1,5 +1,5 @@
-"""The capped message log: a folder for each backend. A driver is imported only when a log of its kind is
-opened."""
+"""The capped message log: a folder for each backend. A backend and its driver are imported when a log of its kind
+is opened."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from roomcast.log.base import Log
 from roomcast.model.errors import LogUnusable
-from roomcast.model.redact import redact
+from roomcast.model.redact import redacted_url
 from roomcast.model.retention import Retention
 
 _BACKENDS = {
@@ -31,19 +31,19 @@ _SHARED = ("mongodb", "mongodb+srv", "postgresql", "postgres")
 
 
 def is_shared(url: str) -> bool:
-    """Whether several processes may each open this log."""
+    """Whether several processes may open the log at `url` at the same time."""
     return url.partition(":")[0] in _SHARED
 
 
 def file_of(url: str) -> str:
-    """The path of a log's file; empty if the log is not in a file."""
+    """The path of the file of the log at `url`; empty if that log is not in a file."""
     kind, _, path = url.partition(":")
     return path if kind == "sqlite" else ""
 
 
 def load_backend(url: str) -> Any:
-    """Imports the module for the kind of log that `url` names, and returns it; None if it names none. Raises
-    `LogUnusable` if its driver is not installed."""
+    """Imports the module for the kind of log that `url` names, and returns it; None if there is no such kind.
+    Raises `LogUnusable` if its driver is not installed."""
     kind = url.partition(":")[0]
     if kind not in _BACKENDS:
         return None
@@ -66,14 +66,14 @@ async def open_log(
 ) -> Log:
     """Opens the log that `url` names: `sqlite:PATH`, `memory:`, `postgresql://…` or `mongodb://…`.
 
-    `new_epoch`: begin a new epoch. `synchronous` (full, normal or off): how SQLite waits for the disk; below full,
-    a power cut may lose acknowledged messages. `max_message`: the most bytes of a message, for logs that other
-    programs can publish to without this server. Raises `LogUnusable` with one sentence that says what to do.
-    """
+    `retention`: the caps; a shared log may keep its own. `new_epoch`: begin a new epoch. `synchronous` (full,
+    normal or off): how SQLite waits for the disk; below full, a power cut may lose acknowledged messages.
+    `max_message`: the most bytes of a message, for logs that other programs can publish to without this server.
+    Raises `LogUnusable` with one sentence that says what to do."""
     kind, colon, rest = url.partition(":")
     if not colon or kind not in _BACKENDS:
         path = url if not colon and ("/" in url or "." in url) else "PATH"
-        raise LogUnusable(f"{redact(url)!r} names no log: use {_FORMS.format(path)}.")
+        raise LogUnusable(f"{redacted_url(url)!r} names no log: use {_FORMS.format(path)}.")
     if kind == "memory" and rest:  # a user who names a file expects it to be kept
         raise LogUnusable(f"{url!r} names no log: memory: has no file; to keep what is published use sqlite:PATH.")
     # In a thread: an import reads files, which must not block a loop that already serves.

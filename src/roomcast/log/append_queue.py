@@ -13,7 +13,8 @@ from roomcast.model.message import Draft
 
 PENDING_APPENDS = 10_000
 PENDING_BYTES = 64 * 1024 * 1024
-"""The most that may wait for the storage. Without a limit, publishers faster than it would fill the memory."""
+"""The most appends, and bytes of bodies, that may wait for the storage. Without a limit, publishers faster than it
+would fill the memory."""
 GROUP_MESSAGES = 2_000
 GROUP_BYTES = 4 * 1024 * 1024
 """A group that has reached either of these takes no more appends, so no publish waits long for the rest of its
@@ -21,7 +22,7 @@ group."""
 
 
 class AppendRequest(NamedTuple):
-    """An append as requested."""
+    """The arguments of an append."""
 
     drafts: Sequence[Draft]
     idempotency: Idempotency | None
@@ -35,19 +36,20 @@ class PendingAppend(NamedTuple):
 
     request: AppendRequest
     bytes: int
-    """The total size of its bodies."""
+    """The sum of its bodies."""
     answer: asyncio.Future[Any]
     since: float
     """When it was queued, in seconds of the loop's clock."""
 
     @classmethod
-    def of(cls, request: AppendRequest) -> PendingAppend:
+    def for_request(cls, request: AppendRequest) -> PendingAppend:
+        """A pending append for `request`, queued now. Needs a running loop."""
         loop = asyncio.get_running_loop()
         size = sum([len(draft.body) for draft in request.drafts])
         return cls(request, size, loop.create_future(), loop.time())
 
     def resolve(self, answer: Any) -> None:
-        """Answers with a result, or with an error."""
+        """Answers with `answer`: a `RoomcastError` to raise, or the result of the append."""
         if self.answer.done():  # it was cancelled while its group was being committed; its messages are stored
             return
         if isinstance(answer, RoomcastError):
@@ -69,14 +71,14 @@ class AppendQueue:
         return len(self._pending)
 
     def add(self, pending: PendingAppend) -> None:
-        """Raises `LogUnavailable` if too much is waiting already."""
+        """Appends `pending` to the queue. Raises `LogUnavailable` if too much is waiting already."""
         if len(self._pending) >= PENDING_APPENDS or self._bytes + pending.bytes > PENDING_BYTES:
             raise LogUnavailable(self._behind)
         self._pending.append(pending)
         self._bytes += pending.bytes
 
     def take_group(self) -> list[PendingAppend]:
-        """Removes the next group from the queue, and returns it."""
+        """Removes the next group from the queue, and returns it without the appends that were cancelled."""
         group: list[PendingAppend] = []
         messages = size = 0
         while self._pending and messages < GROUP_MESSAGES and size < GROUP_BYTES:
@@ -89,7 +91,7 @@ class AppendQueue:
         return group
 
     def overdue(self, before: float) -> list[PendingAppend]:
-        """Removes the appends that came before a time (seconds of the loop's clock), and returns them."""
+        """Removes the appends that were queued `before` a time (seconds of the loop's clock), and returns them."""
         overdue = []
         while self._pending and self._pending[0].since < before:
             overdue.append(self._pending.popleft())

@@ -6,7 +6,8 @@ Laws:
 - A reader sees whole commits only, never waits for a writer, and never sees a message before it is durable.
 - In each room the oldest messages are removed first, so a room retains every message from some point on. The log
   as a whole may have holes. A deleted message leaves an empty row until it is trimmed.
-- Trimming waits for consumers that ask for it: no message is trimmed before such a consumer has delivered it.
+- Trimming waits for consumers: no message is trimmed before each consumer that keeps moving has delivered it (not
+  in MongoDB, where the collection trims itself).
 - A log knows nothing of streams, formats or HTTP. Bodies are opaque bytes.
 
 Every method raises `LogUnavailable` if the storage does not answer; nothing is then half done. An append may also
@@ -43,11 +44,11 @@ class Appended(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """Messages of one room, after some position, that are gone. Either a run at the beginning: everything that the
-    room retains after the position is newer. Or a single message that was deleted between others."""
+    """Messages of one room, after a reader's position, that are gone. It is either a run: all messages that the
+    room retains after the position are newer. Or it is a single message that was deleted between others."""
 
     room: str
-    """Empty for rooms that are followed by prefix and that the log no longer knows."""
+    """Empty if it stands for all rooms that are followed by prefix and that the log no longer knows."""
     last: int
     """The seq of the last of these messages. A reader whose position passes it must be told."""
     ever: int
@@ -58,7 +59,7 @@ class Loss(NamedTuple):
     number: int = 0
     """The number of the deletion, counted from 1, if this is a single deleted message; 0 for a run."""
     passed: int = 0
-    """A lower bound for how many of `ever` lie at or before the given position; exact while the log lists the
+    """A lower bound for how many of `ever` lie at or before the reader's position; exact while the log lists the
     room's messages from there on."""
 
 
@@ -104,7 +105,7 @@ class Batch(NamedTuple):
     """The cuts by rules and deletes since the last batch."""
     missed: int = 0
     """How many messages up to `position` the consumer never got, because they were trimmed or deleted first. For a
-    consumer that holds back trimming and keeps moving, these are only messages that were gone before it began."""
+    consumer for which trimming waits, these are only messages that were gone before it began."""
 
 
 class LogConsumer(Protocol):
@@ -184,39 +185,38 @@ class Log(Protocol):
         """Stores all of `drafts` with consecutive `seq`, or none of them. The future is done when they are
         durable, which may be at once.
 
-        Not a coroutine: a task for each publish would cost more than most of the work. A known key with the same
-        digest stores nothing and returns the earlier result; of two simultaneous appends with one key one is
-        stored. Fails with `KeyReused` if the digest differs, and with `TooLarge` if the drafts alone exceed the
-        retention.
-        """
+        Not a coroutine: a task for each publish would cost more than most of the work. If the key of `idempotency`
+        is known and has the same digest, nothing is stored, and the result is the earlier one. Of two simultaneous
+        appends with one key, one is stored. Fails with `KeyReused` if the digest differs, and with `TooLarge` if
+        the drafts alone exceed the retention."""
         ...
 
     async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
-        """The first messages of some rooms with after < seq < before: at most `limit`, at least one if there is
-        one, and fewer once their bodies reach `PAGE_BYTES`."""
+        """The first messages of the rooms of `selection` with `after` < seq < `before`: at most `limit`, at least
+        one if there is one, and fewer once their bodies reach `PAGE_BYTES`."""
         ...
 
     async def get(self, seq: int) -> Message | None:
-        """One message; None if it is not retained, or not stored yet."""
+        """The message with this `seq`; None if it is not retained, or not stored yet."""
         ...
 
     async def seek_newest(self, selection: Selection, count: int, before: int | None = None) -> int:
-        """The position after which the newest `count` messages of these rooms (below the seq `before`) begin."""
+        """The position after which the newest `count` messages of the rooms of `selection` (below the seq
+        `before`) begin."""
         ...
 
     async def seek_time(self, selection: Selection, since: int) -> int:
-        """The position after which these rooms' messages stored at or after `since` (ms since 1970) begin. A page
-        read from there also tells which of those messages are no longer retained."""
+        """The position after which those messages of the rooms of `selection` begin that were stored at or after
+        `since` (ms since 1970). A page read from there also tells which of them are no longer retained."""
         ...
 
-    def consumer(self, name: str, after: int, *, holds: bool = True) -> LogConsumer:
+    def consumer(self, name: str, after: int) -> LogConsumer:
         """Everything stored after the seq `after`, as it arrives: each message once, in order. There may be any
         number of consumers, each with a position of its own. A consumer lives in this process; `name` is for
         metrics.
 
         A request for the next batch confirms that the last was delivered. Only then may its messages be trimmed,
-        unless the consumer stands still for 5 s. With `holds=False` it never holds back trimming, and is told how
-        many messages it `missed`."""
+        unless the consumer stands still for 5 s. The batch after that tells how many messages it `missed`."""
         ...
 
     def positions(self) -> Mapping[str, int]:
@@ -224,16 +224,17 @@ class Log(Protocol):
         ...
 
     async def delete(self, seq: int) -> bool:
-        """Deletes one message, durably; False if it is not retained. Raises `NotOffered`."""
+        """Deletes the message with this `seq`, durably; False if it is not retained. Raises `NotOffered`."""
         ...
 
     async def delete_room(self, room: str) -> None:
-        """Deletes all messages that a room has now, durably. Raises `NotOffered`."""
+        """Deletes all messages that `room` has now, durably. Raises `NotOffered`."""
         ...
 
     async def revoke(self, revocation: Revocation) -> None:
         """Keeps a revocation durably for `KEPT_MS` after its `before`. Of two for one `sub` and `iss`, it keeps
-        the later one. Raises `TooManyRevocations` if `MOST` are kept: none is ever dropped to make room."""
+        the later one. Raises `TooManyRevocations` if `MAX_REVOCATIONS` are kept: none is ever dropped to make
+        room."""
         ...
 
     async def revocations(self) -> Sequence[Revocation]:
@@ -242,9 +243,9 @@ class Log(Protocol):
         ...
 
     def prepare_rules(self, retention: Retention) -> Callable[[], None]:
-        """Checks new rules for rooms and a new age. Returns a function that applies them, to be called on the
-        loop. That function does not fail, and trims in steps. The caps of the whole log do not change. Raises
-        `NotOffered`."""
+        """Checks the rules for rooms and the age of a new `retention`; its caps of the whole log are ignored.
+        Returns a function that applies them, to be called on the loop. That function does not fail, and trims in
+        steps. Raises `NotOffered`."""
         ...
 
     async def bounds(self) -> Bounds:
@@ -255,10 +256,10 @@ class Log(Protocol):
         """The first `limit` (1 to `ROOMS_PAGE`) rooms that retain messages and whose names begin with `prefix`;
         fewer only if there are no more.
 
-        Sorted by `name`, the page begins after the name `after`; by `newest`, with the first room whose newest
-        message is older than the seq `after`. A room that gets a message between two pages by `newest` moves to
-        the front, and may be on neither page. The cost of a page grows with the rooms that it returns. By `newest`
-        with a `prefix`, it also grows with the rooms that are skipped."""
+        With `sort` by `name`, the page begins after the name `after`; by `newest`, with the first room whose
+        newest message is older than the seq `after`. A room that gets a message between two pages by `newest`
+        moves to the front, and may be on neither page. The cost of a page grows with the rooms that it returns. By
+        `newest` with a `prefix`, it also grows with the rooms that are skipped."""
         ...
 
     async def close(self) -> None:

@@ -12,10 +12,14 @@ clock = time.time_ns
 """Nanoseconds since 1970."""
 
 BEHIND_MS = 60_000
-"""If the clock is this far behind the newest message, it was set back, or was wrong when that message was
-stored."""
+"""A clock this many ms behind the newest message was set back, or was wrong when that message was stored."""
 
 _log = logging.getLogger("roomcast.log")
+
+
+def now_ms() -> int:
+    """The machine's time in ms since 1970. It may be set back at any moment."""
+    return clock() // 1_000_000
 
 
 class Clock:

@@ -2,10 +2,10 @@
 
 Laws:
 - A consumer waits on an event and never polls.
-- Each consumer gets every message once and in order: from memory if the commits held there continue from its
-  position, from the log otherwise.
-- A request for the next batch confirms that the last one was delivered. A message that a consumer with `holds` has
-  not delivered is not trimmed (`floor`), unless the consumer stands still for `STILL_SECONDS`.
+- Each consumer gets every message once and in order: from memory if the recent commits kept there continue from
+  its position, from the log otherwise.
+- A request for the next batch confirms that the last one was delivered. A message that a consumer has not
+  delivered is not trimmed (`floor`), unless the consumer stands still for `STILL_SECONDS`.
 - `seq` grows by one, so a consumer is told exactly how many messages it was not given. The cause does not matter
   (trimming, a room's rule or a delete), nor that the removal may happen before the consumer is told of it.
 """
@@ -23,7 +23,8 @@ from roomcast.model.errors import LogRestarted
 from roomcast.model.message import Cut, Message
 
 RECENT_BYTES = 4 * 1024 * 1024
-"""How much of the newest commits is held for consumers that are behind. They fetch older messages from the log."""
+"""The most bytes of recent commits that are kept for consumers that are behind. They fetch older messages from the
+log."""
 STILL_SECONDS = 5
 """A consumer that takes nothing for this long, and up to a second more, although there are messages for it no
 longer holds back trimming: a hung worker must not fill the disk."""
@@ -55,32 +56,32 @@ class Consumers:
 
     @property
     def floor(self) -> int | None:
-        """The last message that may be trimmed: all consumers that hold back trimming have delivered it. None if
-        no consumer holds it back."""
+        """The last message that may be trimmed: all consumers that do not stand still have delivered it. None if
+        there is no such consumer."""
         if len(self._all) == 1:  # nearly always, and read with each commit
             only = self._all[0]
-            return only.position if only.holding else None
+            return None if only.stands_still else only.position
         floor = None
         for consumer in self._all:
-            if consumer.holding and (floor is None or consumer.position < floor):
+            if not consumer.stands_still and (floor is None or consumer.position < floor):
                 floor = consumer.position
         return floor
 
-    def open(self, name: str, after: int, *, holds: bool = True) -> Consumer:
-        """A new consumer of the messages after `after`. `holds`: whether it holds back trimming."""
-        consumer = Consumer(self, name, after, holds)
+    def open(self, name: str, after: int) -> Consumer:
+        """A new consumer of the messages after the seq `after`. Several consumers may have the same `name`."""
+        consumer = Consumer(self, name, after)
         if not self._ended:
             self._all.append(consumer)
             self._drop()
         return consumer
 
     def positions(self) -> dict[str, int]:
-        """The positions by consumer name, for a bounded number of names. If several share a name, this is
-        the position of the slowest."""
+        """The positions by consumer name, for a bounded number of names. Consumers that share a name have the
+        position of the slowest."""
         return positions(self._all)
 
     def close(self, consumer: Consumer) -> None:
-        """Ends a consumer; it no longer holds back trimming."""
+        """Ends `consumer`, which no longer holds back trimming. Does nothing if it has ended already."""
         if consumer in self._all:
             self._all.remove(consumer)
             self._drop()
@@ -88,54 +89,57 @@ class Consumers:
             self._delivered()
 
     def end(self) -> None:
-        """Ends all consumers: the log is closed. One that is opened later ends at once."""
+        """Ends all consumers: the log is closed. A consumer that is opened later ends at once."""
         self._ended = True
         self._end_all()
 
-    def has(self, consumer: Consumer) -> bool:
-        """Whether a consumer has not ended."""
+    def is_open(self, consumer: Consumer) -> bool:
+        """Whether `consumer` has not ended."""
         return consumer in self._all
 
     def push(self, messages: Sequence[Message], trimmed: int, cuts: Sequence[Cut] = ()) -> None:
-        """Passes on a commit: its messages, how far it trimmed the log, and what else it removed."""
+        """Passes on a commit, or a step of trimming: the `messages` that it stored, `trimmed` (how far the whole
+        log is trimmed now), and the `cuts` by rules and deletes."""
         self.trimmed = trimmed
         if messages:
             self.newest = messages[-1].seq
         if self._all:
-            self._hold(messages)
+            self._add_recent(messages)
             for consumer in self._all:
                 if cuts:
-                    consumer.cut(cuts)
+                    consumer.note_cuts(cuts)
                 consumer.changed.set()
             if self._check is None:
                 self._check = asyncio.get_running_loop().call_later(_CHECK_SECONDS, self._check_all)
 
     def restart(self, newest: int, trimmed: int) -> None:
-        """Ends all consumers with `LogRestarted`: the log has another history from now on."""
+        """Ends all consumers with `LogRestarted`: from now on the log has another history, which reaches from
+        `trimmed` to `newest`."""
         self.newest, self.trimmed = newest, trimmed
         for consumer in self._all:
             consumer.restarted = True
         self._end_all()
 
-    def held(self, consumer: Consumer) -> Sequence[Message] | None:
-        """The messages after those that a consumer was given; empty if it has the newest; None if they must be
-        fetched."""
+    def from_recent(self, consumer: Consumer) -> Sequence[Message] | None:
+        """The messages after those that `consumer` was given, from the recent commits: empty if it was given the
+        newest, None if they must be read with `from_log`."""
         if self._recent and self._recent[0][0][0].seq <= consumer.given + 1:
-            return self._held_after(consumer.given)
+            return self._recent_after(consumer.given)
         # A consumer never waits for messages that are trimmed.
         consumer.given = max(consumer.given, self.trimmed)
         return () if consumer.given >= self.newest else None
 
-    async def fetched(self, consumer: Consumer) -> Sequence[Message]:
-        """Like `held`, but reads the messages from the log."""
+    async def from_log(self, consumer: Consumer) -> Sequence[Message]:
+        """Like `from_recent`, but reads the messages for `consumer` from the log. Empty if all of them are
+        gone."""
         newest = self.newest
         found = await self._fetch(consumer.given)
-        if not found:  # all of them are gone
+        if not found:
             consumer.given = max(consumer.given, newest)
         return found
 
     def acknowledge(self) -> None:
-        """A consumer has delivered its last batch."""
+        """Notes that a consumer has delivered its last batch."""
         self._drop()
         self._delivered()
 
@@ -151,7 +155,7 @@ class Consumers:
         if ended:
             self._delivered()
 
-    def _hold(self, messages: Sequence[Message]) -> None:
+    def _add_recent(self, messages: Sequence[Message]) -> None:
         if messages:
             size = 0
             for message in messages:
@@ -176,8 +180,8 @@ class Consumers:
         while self._recent and self._recent[0][0][-1].seq <= least:
             self._recent_bytes -= self._recent.popleft()[1]
 
-    def _held_after(self, position: int) -> Sequence[Message]:
-        """All held messages after `position`. So the commits of one turn of the loop go out as one batch, and as
+    def _recent_after(self, position: int) -> Sequence[Message]:
+        """All recent messages after `position`. So the commits of one turn of the loop go out as one batch, and as
         one write per follower."""
         if len(self._recent) == 1 and self._recent[0][0][0].seq == position + 1:
             return self._recent[0][0]
@@ -196,7 +200,7 @@ class Consumers:
         self._check = None
         floor = self.floor
         for consumer in self._all:
-            consumer.check(self.newest)
+            consumer.check_progress(self.newest)
         if any(consumer.position < self.newest for consumer in self._all):
             self._check = asyncio.get_running_loop().call_later(_CHECK_SECONDS, self._check_all)
         if self.floor != floor:
@@ -207,24 +211,22 @@ class Consumer:
     """The iterator that `Log.consumer` returns. After an error, or if its caller is cancelled, the next call
     continues where the last one stopped."""
 
-    def __init__(self, home: Consumers, name: str, after: int, holds: bool) -> None:
+    def __init__(self, consumers: Consumers, name: str, after: int) -> None:
         self.name = name
         self.position = after
         """All messages up to this seq are delivered."""
         self.given = after
         """The last message that it was given."""
-        self.holding = holds
-        """Whether it holds back trimming now."""
+        self.stands_still = False
+        """Whether it has taken nothing for so long that trimming no longer waits for it."""
         self.restarted = False
         """Whether it ended because the log has another history now."""
-        self._home = home
-        self._holds = holds
-        """Whether it holds back trimming as long as it moves."""
+        self._consumers = consumers
         self._still = 0
         """How many checks in a row found it at the same position."""
         self._checked_at = after
         """Its position at the last check."""
-        self._trimmed_told = home.trimmed
+        self._trimmed_told = consumers.trimmed
         self._told = after
         """Each message up to this seq was given to it, or counted as missed."""
         self._cuts: dict[str, Cut] = {}
@@ -237,12 +239,12 @@ class Consumer:
 
     async def __anext__(self) -> Batch:
         self._acknowledge()
-        while self._home.has(self):
+        while self._consumers.is_open(self):
             self.changed.clear()
-            messages = self._home.held(self)
+            messages = self._consumers.from_recent(self)
             if messages is None:
-                messages = await self._home.fetched(self)
-            if (messages or self._has_news()) and self._home.has(self):
+                messages = await self._consumers.from_log(self)
+            if (messages or self._has_news()) and self._consumers.is_open(self):
                 return self._give(messages)
             await self.changed.wait()
         if self.restarted:
@@ -250,7 +252,7 @@ class Consumer:
         raise StopAsyncIteration
 
     def _has_news(self) -> bool:
-        return self._home.trimmed > self._trimmed_told or self.given > self._told or bool(self._cuts)
+        return self._consumers.trimmed > self._trimmed_told or self.given > self._told or bool(self._cuts)
 
     def wake(self) -> None:
         """Makes it look for news, or notice that it has ended."""
@@ -258,31 +260,32 @@ class Consumer:
 
     async def aclose(self) -> None:
         """Ends it; it no longer holds back trimming."""
-        self._home.close(self)
+        self._consumers.close(self)
 
-    def cut(self, cuts: Sequence[Cut]) -> None:
-        """Notes what rules and deletes removed. The consumer may not have been given these messages yet."""
+    def note_cuts(self, cuts: Sequence[Cut]) -> None:
+        """Notes the `cuts` by rules and deletes, for the next batch. The consumer may not have been given these
+        messages yet."""
         for cut in cuts:
             self._cuts[cut.room] = cut
 
-    def check(self, newest: int) -> None:
-        """Finds out whether it stands still: it has not moved since the last check although there are messages for
-        it."""
+    def check_progress(self, newest: int) -> None:
+        """Called once a second: finds out whether it has moved since the last call, or had nothing to take because
+        `newest` is its position."""
         if self.position >= newest or self.position > self._checked_at:
             self._still = 0
         else:
             self._still += 1
         self._checked_at = self.position
-        self.holding = self._holds and self._still * _CHECK_SECONDS <= STILL_SECONDS
+        self.stands_still = self._still * _CHECK_SECONDS > STILL_SECONDS
 
     def _acknowledge(self) -> None:
         if self.given > self.position:
             self.position = self.given
-            self._still, self.holding = 0, self._holds
-            self._home.acknowledge()
+            self._still, self.stands_still = 0, False
+            self._consumers.acknowledge()
 
     def _give(self, messages: Sequence[Message]) -> Batch:
-        self._trimmed_told = trimmed = self._home.trimmed
+        self._trimmed_told = trimmed = self._consumers.trimmed
         if messages:
             self.given = messages[-1].seq
         missed = self.given - self._told - len(messages)

@@ -9,20 +9,25 @@ from roomcast.model.errors import LogUnavailable
 
 
 class LocalLog:
-    """Consumers, and closing. A backend implements `_close`, which runs once however often the log is closed."""
+    """The consumers of a log, and its end. A backend implements `_close`, which runs once however often the log is
+    closed."""
 
     def __init__(self, name: str, consumers: Consumers) -> None:
         self.name = name
         self._consumers = consumers
         self._closing: asyncio.Task[None] | None = None
 
-    def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
-        return self._consumers.open(name, after, holds=holds)
+    def consumer(self, name: str, after: int) -> Consumer:
+        """As in `Log`: a consumer named `name` of the messages after the seq `after`. Ends at once if the log is
+        closed."""
+        return self._consumers.open(name, after)
 
     def positions(self) -> dict[str, int]:
+        """As in `Log`: the last delivered seq by consumer name."""
         return self._consumers.positions()
 
     async def close(self) -> None:
+        """As in `Log`. A caller that is cancelled does not stop the closing."""
         if self._closing is None:
             self._closing = asyncio.create_task(self._close())
         await asyncio.shield(self._closing)

@@ -17,7 +17,7 @@ class HistoryChanged(Exception):
 
 
 class Outage:
-    """The present outage of a database, if there is one."""
+    """The present outage of a database, if there is one. True while there is one."""
 
     def __init__(self, why: str = "") -> None:
         self.why = why
@@ -33,9 +33,9 @@ class Outage:
             raise LogUnavailable(self.why)
 
     def begin(self, error: RoomcastError) -> None:
-        """Notes that the database cannot be read, and why."""
-        # If waiting does not help, a person must be told, even if the database was already away for another
-        # reason.
+        """Notes that the database cannot be read, because of `error`. Warns once per outage, and
+        again if somebody must act."""
+        # If waiting does not help, somebody must act, even if the database was already away for another reason.
         news = isinstance(error, LogUnusable) and self.why != error.detail
         if not self.why or news:
             _log.warning(
@@ -44,11 +44,12 @@ class Outage:
         self.why = error.detail
 
     def begin_anew(self) -> None:
-        """The history has changed: nothing can be read until the log has been read from its beginning."""
+        """Notes that the history has changed: nothing can be read until the log has been read from its
+        beginning."""
         self.why = HISTORY_CHANGED
 
     def end(self) -> None:
-        """The database can be read."""
+        """Notes that the database can be read."""
         if self.why and self.why != NOT_REACHED:
             _log.warning("the log is back: nothing is left to do")
         self.why = ""

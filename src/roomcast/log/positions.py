@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-NAMED = 100
-"""The most names that are returned: each is a row of the metrics."""
+MOST_NAMES = 100
+"""The most names that `positions` returns: each is a row of the metrics."""
 
 
 class _Placed(Protocol):
@@ -17,10 +17,11 @@ class _Placed(Protocol):
 
 
 def positions(consumers: Iterable[_Placed]) -> dict[str, int]:
-    """Positions by consumer name, for at most `NAMED` names. A shared name has the position of its slowest."""
+    """The positions of `consumers` by name, for at most `MOST_NAMES` names. A shared name has the position of its
+    slowest."""
     found: dict[str, int] = {}
     for consumer in consumers:
         position = found.get(consumer.name, consumer.position)
-        if consumer.name in found or len(found) < NAMED:
+        if consumer.name in found or len(found) < MOST_NAMES:
             found[consumer.name] = min(position, consumer.position)
     return found

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from roomcast.log import clock as machine
+from roomcast.log.clock import now_ms
 from roomcast.model.errors import TooManyRevocations
-from roomcast.model.revocation import KEPT_MS, MOST, Revocation
+from roomcast.model.revocation import KEPT_MS, MAX_REVOCATIONS, Revocation
 
 
 class KeptRevocations:
@@ -18,18 +18,19 @@ class KeptRevocations:
         """A new object after each change."""
 
     def check(self, revocation: Revocation) -> None:
-        """Raises `TooManyRevocations` if no more can be kept. None is dropped for it: that would let a revoked
-        user in again."""
+        """Raises `TooManyRevocations` if `revocation` cannot be kept. No other one is dropped for it: that would
+        let a revoked user in again."""
         oldest = oldest_kept()
         kept = sum(row.before >= oldest for row in self.rows)
-        if kept >= MOST and revocation.whom not in self._by_whom:
+        if kept >= MAX_REVOCATIONS and revocation.whom not in self._by_whom:
             raise TooManyRevocations(
-                f"the log keeps {MOST}, each for {KEPT_MS // 86_400_000} days: replace the secret, or the "
-                "issuer's key; that ends everything it has signed"
+                f"the log keeps {MAX_REVOCATIONS}, each for {KEPT_MS // 86_400_000} days: replace the secret, or "
+                "the issuer's key; that ends everything it has signed"
             )
 
     def add(self, revocation: Revocation) -> None:
-        """Adds it, and drops all that are older than any valid credential."""
+        """Adds `revocation`, unless a later one for the same user is kept. Drops all that are older than any valid
+        credential."""
         oldest = oldest_kept()
         kept = {whom: row for whom, row in self._by_whom.items() if row.before >= oldest}
         earlier = kept.get(revocation.whom, revocation)
@@ -40,4 +41,4 @@ class KeptRevocations:
 def oldest_kept() -> int:
     """The time in ms since 1970 before which a revocation is useless: all credentials that it ends have
     expired."""
-    return machine.clock() // 1_000_000 - KEPT_MS
+    return now_ms() - KEPT_MS

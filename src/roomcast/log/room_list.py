@@ -24,13 +24,13 @@ class RoomList:
         """In the order of their newest message: a room with a new message moves to the end."""
 
     def note(self, room: str, seq: int) -> None:
-        """The room has a new message. `seq` is newer than that of every other room."""
+        """Notes that `room` has a new message. Its `seq` is newer than that of every other room."""
         if self._newest.pop(room, None) is None:
             insort(self._names, room)
         self._newest[room] = seq
 
     def drop(self, room: str) -> None:
-        """Removes a room from the list."""
+        """Removes `room` from the list, if it is in it."""
         if self._newest.pop(room, None) is not None:
             del self._names[bisect_left(self._names, room)]
 
@@ -39,12 +39,14 @@ class RoomList:
         return len(self._span(prefix))
 
     def clear(self) -> None:
+        """Removes all rooms."""
         self._names.clear()
         self._newest.clear()
 
     def walk(self, prefix: str, sort: RoomSort, after: str | int | None) -> Iterator[str]:
-        """The rooms whose names begin with `prefix`. By name: only those after the name `after`. Newest first:
-        only those whose newest message comes before the seq `after`. The list must not change during the walk."""
+        """The rooms whose names begin with `prefix`, in the order `sort`. By name: only those after the name
+        `after`. Newest first: only those whose newest message comes before the seq `after`. The list must not
+        change during the walk."""
         if sort == "name":
             return self._by_name(prefix, None if after is None else str(after))
         return self._by_newest(prefix, None if after is None else int(after))
@@ -68,7 +70,8 @@ class RoomList:
 
 
 def prefix_end(prefix: str) -> str | None:
-    """The first string, by code points, that sorts after all that begin with `prefix`; None if there is none."""
+    """The first string, by code points, that sorts after all strings that begin with `prefix`; None if there is
+    none."""
     kept = prefix.rstrip(chr(maxunicode))
     return kept[:-1] + _next(kept[-1]) if kept else None
 

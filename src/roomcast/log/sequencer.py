@@ -1,7 +1,8 @@
 """Numbers a group of appends, and prepares the answer to each. Stores nothing.
 
-All backends number with it, so that a key, a `seq` and a `prev` mean the same on each of them. It changes nothing
-that the backend knows until the backend has stored the result, so a failed commit leaves no hole.
+All backends but PostgreSQL number with it, so that a key, a `seq` and a `prev` mean the same on each of them. It
+changes nothing that the backend knows until the backend has stored the result, so a failed commit leaves no hole.
+PostgreSQL numbers in the database, and shares the checks and `repeat`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Key = tuple[str, str]
 """A scope and an idempotency key in it."""
 
 
-class Kept(NamedTuple):
+class KeyedAppend(NamedTuple):
     """An earlier append with an idempotency key."""
 
     digest: bytes
@@ -42,7 +43,7 @@ class NewKey(NamedTuple):
 
     scope: str
     key: str
-    kept: Kept
+    append: KeyedAppend
 
 
 class Sequencer:
@@ -66,12 +67,12 @@ class Sequencer:
         after: int,
         stored_at: int,
         newest_of: Callable[[str], int],
-        keys: dict[Key, Kept],
+        keys: dict[Key, KeyedAppend],
         rules: RoomRules = NO_RULES,
     ) -> None:
         """`after`: the newest seq in the log. `stored_at`: the time of these messages, in ms since 1970.
-        `newest_of` returns the newest seq of a room. `keys` holds those of the group's idempotency keys that are
-        already known; new ones are added to it."""
+        `newest_of` returns the newest seq of a room. `keys`: the earlier append of each of the group's idempotency
+        keys that is known; new ones are added to it."""
         self.messages: list[Message] = []
         """The messages to store, numbered without a hole from `after + 1` on."""
         self.new_keys: list[NewKey] = []
@@ -86,9 +87,10 @@ class Sequencer:
         self._rules = rules if rules.rules else None
 
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None) -> Appended:
-        """Numbers `drafts`, or returns what the same request stored before. Raises `KeyReused`, `TooLarge`."""
-        if idempotency and (kept := self._keys.get((idempotency.scope, idempotency.key))):
-            return repeat(kept, drafts, idempotency)
+        """Numbers `drafts`, or returns what the same request stored before, if the key of `idempotency` is known.
+        Raises `KeyReused` if the key was used for another request, and `TooLarge`; it then has changed nothing."""
+        if idempotency and (earlier := self._keys.get((idempotency.scope, idempotency.key))):
+            return repeat(earlier, drafts, idempotency)
         size = check_size(drafts, self._retention)
         rules = self._rules
         if rules is not None and (len(drafts) > rules.least_messages or size > rules.least_bytes):
@@ -104,27 +106,28 @@ class Sequencer:
             seq += 1
         self.messages += messages
         if idempotency and messages:
-            self._keep(idempotency, Kept(idempotency.digest, first, len(messages), self._stored_at))
+            self._keep(idempotency, KeyedAppend(idempotency.digest, first, len(messages), self._stored_at))
         return Appended(messages, False)
 
-    def _keep(self, idempotency: Idempotency, kept: Kept) -> None:
-        self._keys[idempotency.scope, idempotency.key] = kept
-        self.new_keys.append(NewKey(idempotency.scope, idempotency.key, kept))
+    def _keep(self, idempotency: Idempotency, append: KeyedAppend) -> None:
+        self._keys[idempotency.scope, idempotency.key] = append
+        self.new_keys.append(NewKey(idempotency.scope, idempotency.key, append))
 
 
-def repeat(kept: Kept, drafts: Sequence[Draft], idempotency: Idempotency) -> Appended:
-    """Rebuilds the first answer from the repeated request, as the stored messages may be gone. Raises
-    `KeyReused`."""
-    if kept.digest != idempotency.digest:
+def repeat(earlier: KeyedAppend, drafts: Sequence[Draft], idempotency: Idempotency) -> Appended:
+    """The answer that the `earlier` append with the key of `idempotency` got. It is rebuilt from `drafts`, the
+    repeated request, as the stored messages may be gone; each `prev` is 0. Raises `KeyReused` if the digests
+    differ."""
+    if earlier.digest != idempotency.digest:
         raise KeyReused("This Idempotency-Key was used for another request: send a new request with a new key.")
-    numbered = enumerate(drafts, kept.first)
-    messages = [Message(seq, room, type_, kept.stored_at, 0, body) for seq, (room, type_, body) in numbered]
+    numbered = enumerate(drafts, earlier.first)
+    messages = [Message(seq, room, type_, earlier.stored_at, 0, body) for seq, (room, type_, body) in numbered]
     return Appended(messages, repeated=True)
 
 
 def check_size(drafts: Sequence[Draft], retention: Retention) -> int:
-    """Returns the sum of the bodies, in bytes. Raises `TooLarge` if the log could not retain `drafts` even if it
-    were empty."""
+    """Returns the sum of the bodies, in bytes. Raises `TooLarge` if a log with this `retention` could not retain
+    `drafts` even if it were empty."""
     if len(drafts) > retention.max_messages:
         raise TooLarge(f"These are {len(drafts)} messages, and the log retains {retention.max_messages}.")
     size = 0
@@ -136,7 +139,7 @@ def check_size(drafts: Sequence[Draft], retention: Retention) -> int:
 
 
 def check_rooms(drafts: Sequence[Draft], rules: RoomRules) -> None:
-    """Raises `TooLarge` if a room could not retain its part of `drafts` even if it were empty."""
+    """Raises `TooLarge` if by these `rules` a room could not retain its part of `drafts` even if it were empty."""
     counts, sizes = Counter(draft.room for draft in drafts), Counter[str]()
     if rules.least_bytes < NO_CAP:
         for room, _, body in drafts:

@@ -1,5 +1,5 @@
-"""Decides when to walk all rooms for messages that must go without a publish, due to their age or to new rules.
-No I/O.
+"""Decides when to walk all rooms for messages that must go without a publish, because of their age or of new
+rules. No I/O.
 
 A walk goes in steps, so that nothing has to wait long for it. The next walk begins after a pause.
 """
@@ -15,7 +15,7 @@ MOST_PAUSE = 5.0
 """The longest pause between two walks, in seconds. A message may outlive its age by this, and by the length of a
 walk."""
 _WALKS_PER_AGE = 20
-"""Walks begin this many times within the least age, so that an age of one second is exact to 50 ms."""
+"""As many walks begin within the least age, so that an age of one second is exact to 50 ms."""
 _PAUSE_PER_WALK = 20
 """A pause is at least this many times as long as the walk before it."""
 
@@ -24,7 +24,8 @@ class Sweep:
     """The walks over one log."""
 
     def __init__(self, step: Callable[[str], None]) -> None:
-        """`step` begins one step, after the room with this name. Call `stepped` when the step is done."""
+        """`step` begins one step of a walk, after the room with this name, or at the first room if it is empty.
+        Call `stepped` when the step is done."""
         self._step = step
         self._walking = False
         self._again = False
@@ -33,11 +34,11 @@ class Sweep:
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
         self.least_age = float("inf")
-        """Seconds after which the first message can be too old."""
+        """The least age in seconds at which any message can be too old."""
 
     def apply(self, retention: Retention) -> None:
-        """Takes new rules: walks all rooms soon, and again before any message can be too old. Does nothing if
-        messages are only ever removed by a publish."""
+        """Takes the rules of `retention`: walks all rooms now, and again and again if messages can grow too old.
+        Does nothing if only a publish can remove messages."""
         self.least_age = retention.least_age
         if retention.rooms or retention.ages:
             self.begin()
@@ -55,7 +56,7 @@ class Sweep:
         self._step("")
 
     def stepped(self, reached: str | None) -> None:
-        """A step is done. `reached`: the last room that it looked at; None: there are no more."""
+        """Notes that a step is done. `reached`: the last room that it looked at; None: there are no more."""
         if not self._walking:
             return
         if reached is not None:
@@ -71,8 +72,8 @@ class Sweep:
             self._timer = loop.call_later(max(pause, _PAUSE_PER_WALK * (loop.time() - self._began)), self.begin)
 
     def finished(self, step: asyncio.Future[str | None]) -> None:
-        """Calls `stepped` for a step that is a future. If the storage did not answer, this walk ends; another one
-        begins later."""
+        """Calls `stepped` with the result of `step`, which is done. If it failed, as the storage did not answer,
+        this walk ends; another one begins later."""
         failed = step.cancelled() or step.exception() is not None
         self.stepped(None if failed else step.result())
 

@@ -1,7 +1,7 @@
-"""Finds what a reader has lost, from how far each room is trimmed. The same on every backend.
+"""Finds which messages a reader has lost, from how far each room is trimmed. The same on every backend.
 
-In each room the oldest messages are removed first. So all that a room lost is older than all that it has,
-except for single messages that were deleted.
+In each room the oldest messages are removed first. So all messages that a room lost are older than all that it
+has, except for single messages that were deleted.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from roomcast.model.rooms import Selection
 EMPTY_ROOMS = 10_000
 """How many rooms without messages a log remembers, so that their followers get no false alarm."""
 _ALL = 2**63 - 1
-Between = Callable[[str, int, int], int]
+CountBetween = Callable[[str, int, int], int]
 """Called with a room, a seq and a later seq. Returns an upper bound for how many messages the room had after the
 first and up to the second."""
 
 
-class Trimmed(NamedTuple):
+class Trimming(NamedTuple):
     """How far a room is trimmed."""
 
     seq: int
@@ -33,27 +33,29 @@ class Trimmed(NamedTuple):
     """The last message that a cap removed: later ones that are gone were deleted."""
 
 
-def watermark(seq: int, at: int) -> Trimmed:
-    """The trimming to assume for a room that the log does not know, if it has forgotten rooms whose newest message
-    was at most `seq`.
+def watermark(seq: int, at: int) -> Trimming:
+    """The trimming to assume for a room that the log does not know, if it has forgotten rooms. `seq` and `at`: the
+    seq and the time (ms since 1970) of the newest message of those.
 
     A false alarm is possible here; a silent loss is not.
     """
-    return Trimmed(seq, at, seq)
+    return Trimming(seq, at, seq)
 
 
 def losses_between(
     selection: Selection,
-    known: Mapping[str, Trimmed],
-    unknown: Trimmed,
+    known: Mapping[str, Trimming],
+    unknown: Trimming,
     after: int,
     before: int | None,
-    between: Between,
+    between: CountBetween,
 ) -> list[Loss]:
-    """The losses among the messages with after < seq < before, except single ones that were deleted.
+    """The losses of a reader of `selection` among the messages with `after` < seq < `before`, in order of their
+    last message; except single messages that were deleted.
 
-    `known`: all rooms followed by name that the log knows, and at least those followed by prefix that may have
-    lost messages. `unknown`: the trimming of all other rooms."""
+    `known`: the trimming of all rooms followed by name that the log knows, and at least of those followed by
+    prefix that may have lost messages. `unknown`: the trimming to assume for all other rooms. `between` counts the
+    messages of a known room."""
     losses = []
     for room, trimmed in _each(selection, known, unknown):
         last = trimmed.seq if before is None else min(trimmed.seq, before - 1)
@@ -64,19 +66,21 @@ def losses_between(
 
 
 def in_order(loss: Loss) -> tuple[int, str]:
-    """The sort key of losses: by their last message."""
+    """The sort key of `loss` in a list: by its last message."""
     return loss.last, loss.room
 
 
-def _each(selection: Selection, known: Mapping[str, Trimmed], unknown: Trimmed) -> Iterable[tuple[str, Trimmed]]:
+def _each(
+    selection: Selection, known: Mapping[str, Trimming], unknown: Trimming
+) -> Iterable[tuple[str, Trimming]]:
     """All rooms of a selection with their trimming. An empty name stands for rooms that the log does not know."""
     if not selection.prefixes:
         return [(room, known.get(room, unknown)) for room in selection.rooms]
     return {**dict.fromkeys(selection.rooms, unknown), "": unknown, **known}.items()
 
 
-def position_before(selection: Selection, known: Mapping[str, Trimmed], unknown: Trimmed, since: int) -> int:
-    """The last message of these rooms that is gone and was stored before `since` (ms since 1970); 0 if there is
-    none."""
+def position_before(selection: Selection, known: Mapping[str, Trimming], unknown: Trimming, since: int) -> int:
+    """The last message of the rooms of `selection` that is gone and was stored before `since` (ms since 1970); 0
+    if there is none. `known` and `unknown` as for `losses_between`."""
     trimmings = (trimmed for _, trimmed in _each(selection, known, unknown))
     return max((trimmed.seq for trimmed in trimmings if trimmed.at < since), default=0)

@@ -1,0 +1,1 @@
+"""Data and its rules, without I/O: messages, rooms, errors, the shapes of answers, the settings."""

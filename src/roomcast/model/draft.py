@@ -9,7 +9,7 @@ Laws:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -36,9 +36,9 @@ MAX_BATCH = 1_000
 STEP = 64 * 1024
 """Bytes of messages between two pauses: a millisecond or two even for messages that are made to take long."""
 _MESSAGE_STEP = 512
-"""The cost of a message in such bytes, however small it is."""
+"""Counted for each message besides its bytes: even an empty one takes time."""
 _FAULT_STEP = 4 * 1024
-"""The cost of describing what is wrong with a message, in such bytes."""
+"""Counted for each bad message besides its bytes: describing what is wrong takes time."""
 _WHITE_SPACE = b" \t\r\n"
 _LINE_END = re.compile(rb"\n[ \t\r\n]*")
 
@@ -72,58 +72,55 @@ class Fields(NamedTuple):
 
 
 class Parser(Protocol):
-    """Takes a body, the most bytes that a stored message may have, and the only user that its messages may
-    name."""
+    """Parses a body. `parse_json` and `parse_lines` are parsers."""
 
-    def __call__(self, body: bytes, max_message: int, only: str | None = None, /) -> PublishRequest: ...
-
-
-OfBody = Callable[[bytes, Fields, int, str | None], Steps]
-"""Takes a body that is a message's data or text, the other fields, and then what a `Parser` takes."""
+    def __call__(self, body: bytes, max_message: int, only_user: str | None = None, /) -> PublishRequest: ...
 
 
-def parse_json(body: bytes, max_message: int, only: str | None = None) -> PublishRequest:
-    """Parses one message, or an array of 1 to 1,000.
+def parse_json(body: bytes, max_message: int, only_user: str | None = None) -> PublishRequest:
+    """Parses `body`: one message, or an array of 1 to 1,000.
 
     Raises `Malformed`, `Invalid`, `TooLarge` if a message's stored body has more than `max_message` bytes, and
-    `Forbidden` if `only` is given and a message names another user."""
+    `Forbidden` if `only_user` is given and a message names another user."""
     if not body.startswith(b"{") and _is_array(body):  # the first test is cheap, and settles most bodies
-        return finished(json_steps(body, max_message, only))
+        return finished(json_steps(body, max_message, only_user))
     if not body.isascii():
         _check_utf_8(body)
-    return PublishRequest([draft_of(body, max_message, only)], False)
+    return PublishRequest([draft_of(body, max_message, only_user)], False)
 
 
-def parse_lines(body: bytes, max_message: int, only: str | None = None) -> PublishRequest:
-    """Parses NDJSON: one message a line, empty lines skipped. Raises as `parse_json` does."""
-    return finished(line_steps(body, max_message, only))
+def parse_lines(body: bytes, max_message: int, only_user: str | None = None) -> PublishRequest:
+    """Parses `body` as NDJSON: one message a line, empty lines skipped. `max_message`, `only_user` and the errors
+    are those of `parse_json`."""
+    return finished(line_steps(body, max_message, only_user))
 
 
-def json_steps(body: bytes, max_message: int, only: str | None = None) -> Steps:
-    """`parse_json` in steps."""
+def json_steps(body: bytes, max_message: int, only_user: str | None = None) -> Steps:
+    """`parse_json` of `body`, `max_message` and `only_user`, in steps."""
     if not _is_array(body):
         if len(body) <= STEP:
-            return parse_json(body, max_message, only)
+            return parse_json(body, max_message, only_user)
         _check_utf_8(body)
         yield
         check_bounds(body, max_message)
         yield
-        return PublishRequest([decoded(body, max_message, only)], False)
+        return PublishRequest([decoded(body, max_message, only_user)], False)
     _check_utf_8(body)
-    drafts = yield from _drafts(_elements(body), max_message, only)
+    drafts = yield from _drafts(_elements(body), max_message, only_user)
     return PublishRequest(drafts, True)
 
 
-def line_steps(body: bytes, max_message: int, only: str | None = None) -> Steps:
-    """`parse_lines` in steps."""
+def line_steps(body: bytes, max_message: int, only_user: str | None = None) -> Steps:
+    """`parse_lines` of `body`, `max_message` and `only_user`, in steps."""
     _check_utf_8(body)
     text = body.strip(_WHITE_SPACE)
-    drafts = yield from _drafts(_LINE_END.split(text, MAX_BATCH) if text else [], max_message, only)
+    drafts = yield from _drafts(_LINE_END.split(text, MAX_BATCH) if text else [], max_message, only_user)
     return PublishRequest(drafts, True)
 
 
-def json_data(body: bytes, fields: Fields, max_message: int, only: str | None = None) -> Steps:
-    """Makes one message whose `data` is the body. Raises as `parse_json` does."""
+def json_data(body: bytes, fields: Fields, max_message: int, only_user: str | None = None) -> Steps:
+    """Makes one message whose `data` is `body`, and whose other fields are `fields`. `max_message`, `only_user`
+    and the errors are those of `parse_json`."""
     _check_utf_8(body)
     if len(body) > max_message * SHRINKS:
         check_size(body, max_message)
@@ -138,11 +135,12 @@ def json_data(body: bytes, fields: Fields, max_message: int, only: str | None = 
         raise malformed(error, body) from None
     publication = _with(fields)
     publication.data = data
-    return PublishRequest([stored(publication, max_message, only)], False)
+    return PublishRequest([stored(publication, max_message, only_user)], False)
 
 
-def plain_text(body: bytes, fields: Fields, max_message: int, only: str | None = None) -> Steps:
-    """Makes one message whose `text` is the body. Raises as `parse_json` does."""
+def plain_text(body: bytes, fields: Fields, max_message: int, only_user: str | None = None) -> Steps:
+    """Makes one message whose `text` is `body`, and whose other fields are `fields`. `max_message`, `only_user`
+    and the errors are those of `parse_json`."""
     if len(body) > max_message:  # a text is never shorter as JSON
         raise too_large(f"at least {len(body)} bytes", max_message)
     yield from ()
@@ -151,11 +149,11 @@ def plain_text(body: bytes, fields: Fields, max_message: int, only: str | None =
         raise invalid([Fault("/text", "is missing: the body is the message")])
     publication = _with(fields)
     publication.text = body.decode()
-    return PublishRequest([stored(publication, max_message, only)], False)
+    return PublishRequest([stored(publication, max_message, only_user)], False)
 
 
 def finished(steps: Steps) -> PublishRequest:
-    """Takes all steps without a pause, and returns the request."""
+    """Takes all `steps` without a pause, and returns the request."""
     while True:
         try:
             next(steps)
@@ -192,7 +190,7 @@ def _elements(body: bytes) -> Sequence[bytes]:
 
 
 def _drafts(
-    messages: Sequence[bytes], max_message: int, only: str | None
+    messages: Sequence[bytes], max_message: int, only_user: str | None
 ) -> Generator[None, None, Sequence[Draft]]:
     if not 1 <= len(messages) <= MAX_BATCH:
         raise _wrong_count("more" if messages else "none")
@@ -202,7 +200,7 @@ def _drafts(
     cost = 0
     for n, message in enumerate(messages):
         try:
-            drafts.append(draft_of(message, max_message, only, f"/{n}"))
+            drafts.append(draft_of(message, max_message, only_user, f"/{n}"))
         except Forbidden as error:
             others += error.faults
         except Invalid as error:

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class Fault:
-    """A mistake at one place of a request: a JSON pointer (RFC 6901) to the place, and what is wrong there."""
+    """A mistake in a request: the JSON pointer (RFC 6901) to its place, and what is wrong there."""
 
     pointer: str
     detail: str
@@ -24,6 +24,7 @@ class RoomcastError(Exception):
 
     status: ClassVar[int] = 500
     kind: ClassVar[str] = "internal"
+    """The last part of the `type` in its answer (RFC 9457)."""
     challenge: ClassVar[str | None] = None
     """The part of `WWW-Authenticate` after the realm (RFC 6750, section 3); None if the header is not sent."""
 
@@ -86,7 +87,7 @@ class Overloaded(RoomcastError):
 
 
 class RightsUnavailable(RoomcastError):
-    """The rights of whoever asks cannot be found out now."""
+    """The rights of this credential cannot be found out now."""
 
     status = 503
     kind = "rights-unavailable"
@@ -95,7 +96,7 @@ class RightsUnavailable(RoomcastError):
 
 
 class LogRestarted(RoomcastError):
-    """The log goes on under another epoch, or after a hole: what was read of it no longer leads on."""
+    """The log has a new epoch, or the next messages are gone: it cannot be read on from here."""
 
     status = 503
     kind = "log-restarted"
@@ -106,7 +107,7 @@ class BadCredential(RoomcastError):
 
     status = 400
     kind = "bad-credential"
-    challenge = 'error="invalid_request"'
+    challenge: ClassVar[str | None] = 'error="invalid_request"'
 
 
 class Unauthenticated(RoomcastError):
@@ -118,7 +119,7 @@ class Unauthenticated(RoomcastError):
 
 
 class InvalidToken(Unauthenticated):
-    """The credential is not good any more, or never was."""
+    """The credential is not valid any more, or never was."""
 
     challenge: ClassVar[str | None] = 'error="invalid_token"'
 
@@ -172,7 +173,7 @@ class MethodNotAllowed(RoomcastError):
 
     def __init__(self, detail: str, allowed: Sequence[str]) -> None:
         super().__init__(detail)
-        self.allowed = tuple(allowed)
+        self.allowed: tuple[str, ...] = tuple(allowed)
 
 
 class NotAcceptable(RoomcastError):
@@ -204,14 +205,14 @@ class TooLarge(RoomcastError):
 
 
 class UnsupportedMediaType(RoomcastError):
-    """The body's media type is not taken."""
+    """The body's media type is not accepted."""
 
     status = 415
     kind = "unsupported-media-type"
 
 
 class Invalid(RoomcastError):
-    """The request does not say what it must."""
+    """The request is not valid."""
 
     status = 422
     kind = "invalid"
@@ -225,7 +226,7 @@ class KeyReused(RoomcastError):
 
 
 class TooMany(RoomcastError):
-    """These are more requests than are taken from one client."""
+    """Too many requests come from this client."""
 
     status = 429
     kind = "too-many"
@@ -237,7 +238,7 @@ class TooMany(RoomcastError):
 
 
 class TooManyBad(TooMany):
-    """Too many credentials from this address are not good."""
+    """Too many credentials from this address are not valid."""
 
 
 class HeadTooLarge(RoomcastError):
@@ -262,7 +263,7 @@ class TooManyRevocations(RoomcastError):
 
 
 class UnknownCoding(RoomcastError):
-    """This Transfer-Encoding is not taken."""
+    """This Transfer-Encoding is not accepted."""
 
     status = 501
     kind = "unknown-coding"

@@ -41,7 +41,7 @@ class Draft(NamedTuple):
     type: str | None
     """The SSE event type, or None."""
     body: bytes
-    """Compact JSON: an object without id and timestamp. The log does not look into it; retention counts its
+    """Compact JSON: an object without id and timestamp. The log does not look into it. Retention counts its
     bytes."""
 
 
@@ -75,7 +75,7 @@ def new_epoch() -> str:
 
 
 def rfc3339(ms: int) -> str:
-    """Returns milliseconds since 1970 as text: `2026-11-22T06:27:00.123Z`."""
+    """Returns `ms`, milliseconds since 1970, as text: `2026-11-22T06:27:00.123Z`."""
     return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
 
 

@@ -1,7 +1,7 @@
 """Checks one message as its publisher wrote it, and makes it a draft.
 
-Limits first: a message is measured before it is decoded. The decode is a single typed one in C; only a message
-that it refuses is looked at a second time, by `refusal`.
+Limits first: a message is measured before it is decoded. It is decoded once, by type and in C; only a message that
+this decode refuses is looked at again, by `refusal`.
 """
 
 from __future__ import annotations
@@ -28,71 +28,74 @@ _one = msgspec.json.Decoder(Publication)
 _encode = msgspec.json.Encoder().encode
 
 
-def draft_of(message: bytes, max_message: int, only: str | None, at: str = "") -> Draft:
-    """Returns the draft of one message in JSON. `at` is the JSON pointer to it.
+def draft_of(message: bytes, max_message: int, only_user: str | None, pointer: str = "") -> Draft:
+    """Returns the draft of one message in JSON. `pointer` is the JSON pointer to it.
 
     Raises `Malformed`, `Invalid`, `TooLarge` if its stored body has more than `max_message` bytes, and `Forbidden`
-    if `only` is given and the message names another user."""
-    check_bounds(message, max_message, at)
-    return decoded(message, max_message, only, at)
+    if `only_user` is given and the message names another user."""
+    check_bounds(message, max_message, pointer)
+    return decoded(message, max_message, only_user, pointer)
 
 
-def check_bounds(message: bytes, max_message: int, at: str = "") -> None:
+def check_bounds(message: bytes, max_message: int, pointer: str = "") -> None:
     """Raises `TooLarge` for a message whose stored body must be larger than `max_message` bytes, and `Malformed`
-    for one that is nested too deeply."""
+    for one that is nested too deeply. `pointer` is the JSON pointer to it."""
     if len(message) > max_message * SHRINKS:
-        check_size(message, max_message, at)
+        check_size(message, max_message, pointer)
     # A shorter message cannot have so many brackets.
     if len(message) > 2 * MAX_NESTING and nested_deeper(message, MAX_NESTING + 1):
-        raise unreadable(TOO_DEEP, at)
+        raise unreadable(TOO_DEEP, pointer)
 
 
-def check_size(message: bytes, max_message: int, at: str = "") -> None:
-    """Raises `TooLarge` if the message must be larger than `max_message` bytes even without white space and
-    escapes. Only a message of more than `SHRINKS` times `max_message` bytes can be."""
+def check_size(message: bytes, max_message: int, pointer: str = "") -> None:
+    """Raises `TooLarge` if `message` must be larger than `max_message` bytes even without white space and escapes.
+    Only one of more than `SHRINKS` times `max_message` bytes can be. `pointer` is the JSON pointer to it."""
     least = len(message.translate(None, _WHITE_SPACE)) // SHRINKS
     if least > max_message:
-        raise too_large(f"at least {least} bytes", max_message, at)
+        raise too_large(f"at least {least} bytes", max_message, pointer)
 
 
-def decoded(message: bytes, max_message: int, only: str | None, at: str = "") -> Draft:
-    """Like `draft_of`, for a message that has passed `check_bounds`."""
-    publication = _publication(message, at)
+def decoded(message: bytes, max_message: int, only_user: str | None, pointer: str = "") -> Draft:
+    """Returns the draft of a `message` that has passed `check_bounds`. `max_message`, `only_user`, `pointer` and
+    the errors are those of `draft_of`."""
+    publication = _publication(message, pointer)
     if publication.data is UNSET and publication.text is UNSET:
-        raise invalid([Fault(f"{at}/text", NEITHER)])
-    return stored(publication, max_message, only, at)
+        raise invalid([Fault(f"{pointer}/text", NEITHER)])
+    return stored(publication, max_message, only_user, pointer)
 
 
-def stored(publication: Publication, max_message: int, only: str | None, at: str = "") -> Draft:
-    """Returns the draft of a decoded message. Raises as `draft_of` does."""
+def stored(publication: Publication, max_message: int, only_user: str | None, pointer: str = "") -> Draft:
+    """Returns the draft of a decoded message, `publication`. `max_message`, `only_user` and `pointer` are those of
+    `draft_of`. Raises `Forbidden`, `TooLarge` and `Invalid` as it does."""
     if publication.user is UNSET:
-        publication.user = ANONYMOUS if only is None else only
-    elif only is not None and publication.user != only:
-        detail = f"must be {only}, or left out: this credential publishes as {only}"
-        raise Forbidden(f"user {detail}", [Fault(f"{at}/user", detail)])
+        publication.user = ANONYMOUS if only_user is None else only_user
+    elif only_user is not None and publication.user != only_user:
+        detail = f"must be {only_user}, or left out: this credential publishes as {only_user}"
+        raise Forbidden(f"user {detail}", [Fault(f"{pointer}/user", detail)])
     if publication.data is not UNSET:
         publication.data = Raw(msgspec.json.format(bytes(publication.data), indent=-1))
     body = _encode(publication)
     if not body.isascii():
         body = one_line(body)
     if len(body) > max_message:
-        raise too_large(f"{len(body)} bytes", max_message, at)
+        raise too_large(f"{len(body)} bytes", max_message, pointer)
     # After the limit, since a larger message takes longer.
     if publication.data is not UNSET and unreadable_number(bytes(publication.data)):
-        raise invalid([Fault(f"{at}/data", UNREADABLE)])
+        raise invalid([Fault(f"{pointer}/data", UNREADABLE)])
     return Draft(publication.room, None if publication.type is UNSET else publication.type, body)
 
 
-def too_large(size: str, max_message: int, at: str = "") -> TooLarge:
-    """Returns the error for a message of this size, at the JSON pointer `at`."""
+def too_large(size: str, max_message: int, pointer: str = "") -> TooLarge:
+    """Returns the error for a message at the JSON `pointer` that takes `size`, such as "at least 9 bytes", more
+    than `max_message` bytes."""
     detail = f"the message takes {size}, more than the {max_message} that one may have"
-    return TooLarge(detail, [Fault(at, detail)])
+    return TooLarge(detail, [Fault(pointer, detail)])
 
 
-def _publication(message: bytes, at: str) -> Publication:
+def _publication(message: bytes, pointer: str) -> Publication:
     try:
         return _one.decode(message)
     except msgspec.ValidationError:
-        raise refused(message, at) from None
+        raise refused(message, pointer) from None
     except msgspec.DecodeError as error:
-        raise malformed(error, message, at) from None
+        raise malformed(error, message, pointer) from None

@@ -66,15 +66,17 @@ most lines have no secrets."""
 _known: dict[bytes, str] = {}
 
 
-def redact(url: str) -> str:
-    """A log's connection string without its password and other secrets, even if it is malformed."""
+def redacted_url(url: str) -> str:
+    """Returns `url`, a log's connection string, without its password and other secrets, even if it is
+    malformed."""
     login, at, rest = url.rpartition("@")
     kind, slashes, user = re.fullmatch(r"([^:]*:?)(/*)([^:]*).*", login, re.DOTALL).groups()  # type: ignore[union-attr]
     return _OF_LOGS.sub(rf"\1{_MARK}", f"{kind}{slashes}{user}@{rest}" if at else url)
 
 
 def redacted(text: str) -> str:
-    """A message, an exception's text or a traceback, without the values of secret parameters and header fields."""
+    """Returns `text`, such as a log line or a traceback, without the values of secret parameters and header
+    fields."""
     lower = text.lower()
     for pattern, marks in _PATTERNS:
         if any(mark in lower for mark in marks):
@@ -82,15 +84,15 @@ def redacted(text: str) -> str:
     return text
 
 
-def without_ours(text: str) -> str:
-    """A text without keys, tickets and tokens. A client may have sent one as a room or an id; an answer must not
-    repeat it, since others show and log answers."""
+def without_credentials(text: str) -> str:
+    """Returns `text` without keys, tickets and tokens. A client may have sent one as a room or an id; an answer
+    must not repeat it, since others show and log answers."""
     return _OURS.sub(_MARK, text) if "rck" in text or "rct" in text or "eyJ" in text else text
 
 
 def redacted_target(target: bytes) -> str:
-    """A request's target for a log line: printable, at most 1,000 bytes of it, and without the values of secret
-    parameters, however their names are encoded."""
+    """Returns a request's `target` for a log line: printable, at most 1,000 bytes of it, and without the values of
+    secret parameters, however their names are encoded."""
     target = target[:_MAX_TARGET]
     shown = _known.get(target)
     return _shown(target) if shown is None else shown

@@ -33,30 +33,30 @@ _raw = msgspec.json.Decoder(Raw)
 _any = msgspec.json.Decoder()
 
 
-def refused(message: bytes, at: str) -> Invalid | Malformed:
-    """Returns the error for a message that the typed decode refused, with all its mistakes. `at` is the JSON
+def refused(message: bytes, pointer: str) -> Invalid | Malformed:
+    """Returns the error for a message that the typed decode refused, with all its mistakes. `pointer` is the JSON
     pointer to the message."""
     try:
         _raw.decode(message)  # the typed decode stopped at the first mistake; the rest may not be JSON
         fields = _fields.decode(message)
     except msgspec.ValidationError:
-        return invalid([Fault(at, f"must be a JSON object such as {_EXAMPLE}")])
+        return invalid([Fault(pointer, f"must be a JSON object such as {_EXAMPLE}")])
     except msgspec.DecodeError as error:
-        return malformed(error, message, at)
-    return invalid(list(islice(_faults(fields, at), MAX_FAULTS)))
+        return malformed(error, message, pointer)
+    return invalid(list(islice(_faults(fields, pointer), MAX_FAULTS)))
 
 
-def _faults(fields: Mapping[str, Raw], at: str) -> Iterator[Fault]:
-    yield from _unknown(fields, at)
+def _faults(fields: Mapping[str, Raw], pointer: str) -> Iterator[Fault]:
+    yield from _unknown(fields, pointer)
     for name in STRINGS:
         if name in fields and (wrong := check(name, _value(fields[name]))):
-            yield Fault(f"{at}/{name}", wrong)
+            yield Fault(f"{pointer}/{name}", wrong)
     if "room" not in fields:
-        yield Fault(f"{at}/room", "is missing")
+        yield Fault(f"{pointer}/room", "is missing")
     if "data" in fields and unreadable_number(bytes(fields["data"])):
-        yield Fault(f"{at}/data", UNREADABLE)
+        yield Fault(f"{pointer}/data", UNREADABLE)
     if "text" not in fields and "data" not in fields:
-        yield Fault(f"{at}/text", NEITHER)
+        yield Fault(f"{pointer}/text", NEITHER)
 
 
 def invalid(faults: Sequence[Fault]) -> Invalid:
@@ -66,15 +66,15 @@ def invalid(faults: Sequence[Fault]) -> Invalid:
     return Invalid(f"{first.pointer or 'the body'} {first.detail}{more}", faults)
 
 
-def malformed(error: Exception, text: bytes, at: str = "") -> Malformed:
-    """Returns the error for `text` that could not be decoded, at the JSON pointer `at`."""
-    return unreadable(_said(error, text), at)
+def malformed(error: Exception, text: bytes, pointer: str = "") -> Malformed:
+    """Returns the error for `text` that could not be decoded, at the JSON `pointer`."""
+    return unreadable(_said(error, text), pointer)
 
 
-def unreadable(what: str, at: str = "") -> Malformed:
-    """Returns the error for a body, or its part at the JSON pointer `at`, that cannot be read. `what` says why."""
-    place = f"the body at {at}" if at else "the body"
-    return Malformed(f"{place} is not JSON that can be read: {what}", [Fault(at, what)])
+def unreadable(what: str, pointer: str = "") -> Malformed:
+    """Returns the error for a body, or its part at the JSON `pointer`, that cannot be read. `what` says why."""
+    place = f"the body at {pointer}" if pointer else "the body"
+    return Malformed(f"{place} is not JSON that can be read: {what}", [Fault(pointer, what)])
 
 
 def _said(error: Exception, text: bytes) -> str:
@@ -85,11 +85,11 @@ def _said(error: Exception, text: bytes) -> str:
     return ending(text) if str(error) == _TRUNCATED else str(error)
 
 
-def _unknown(fields: Mapping[str, Raw], at: str) -> Iterator[Fault]:
+def _unknown(fields: Mapping[str, Raw], pointer: str) -> Iterator[Fault]:
     for name in (name for name in fields if name not in NAMES):
         hint = near_miss(name, NAMES, 0.6)
         what = f"did you mean {hint}?" if hint else f"a message has {', '.join(NAMES)}"
-        yield Fault(f"{at}/{escaped(name[:MAX_NAME])}", f"is not a field of a message: {what}")
+        yield Fault(f"{pointer}/{escaped(name[:MAX_NAME])}", f"is not a field of a message: {what}")
 
 
 def _value(field: Raw) -> object:

@@ -8,7 +8,7 @@ from roomcast.model.fields import check
 
 KEPT_MS = 31 * 86_400_000
 """How long a revocation is kept: a token is valid for at most 30 days, and clocks may differ."""
-MOST = 10_000
+MAX_REVOCATIONS = 10_000
 """Most revocations that a log keeps."""
 _MAX_ISS = 1_000
 

@@ -18,7 +18,8 @@ class Selection(NamedTuple):
 
     @classmethod
     def of(cls, rooms: Iterable[str] = (), prefixes: Iterable[str] = ()) -> Selection:
-        """Returns the selection, with its prefixes sorted and without those that others cover."""
+        """Returns the selection of `rooms` and `prefixes`. The prefixes are sorted, and without those that others
+        cover."""
         kept: list[str] = []
         for prefix in sorted(prefixes):
             # In sorted order, only the last kept prefix can cover the next one.

@@ -1,7 +1,7 @@
 """The server's JSON answers; each shape is declared here once.
 
 The server writes these, `/openapi.json` describes them, and the client reads and extends them. Only types are
-checked here: a client must be able to read a later version's answers. `fields` checks what a publisher may write.
+checked here: a client must be able to read a later version's answers. The rules for publishers are in `fields`.
 
 `Time` differs between the sides: text in the server, a `datetime` in the client.
 """
@@ -58,14 +58,14 @@ class Gap(Struct, frozen=True):
     prefixes: Annotated[
         tuple[str, ...] | UnsetType,
         Meta(
-            description="Those concerned, where a client follows by prefix; `rooms` names at most 64 then, and "
-            "none where it cannot be known which."
+            description="The prefixes concerned, if the client follows by prefix. `rooms` then names at most 64 "
+            "rooms, and none if it cannot be known which."
         ),
     ] = UNSET
 
 
 class Live(Struct, frozen=True, omit_defaults=True):
-    """The replay is over: what comes from here on is new."""
+    """The replay is over: all later messages are new."""
 
     replayed: Annotated[int, Meta(description="How many messages this stream replayed.")]
     expires_in: Annotated[
@@ -107,7 +107,7 @@ class Rooms(Struct, Generic[Item], frozen=True):
 
 
 class FollowerInfo(Struct, Generic[Time], frozen=True):
-    """The followers of the server and their positions."""
+    """One follower's stream, and how far it has come."""
 
     worker: Annotated[int, Meta(description="The worker that serves it; 1 where there is one process.")]
     number: Annotated[int, Meta(description="Each worker numbers its streams as they begin, from its start on.")]
@@ -119,8 +119,8 @@ class FollowerInfo(Struct, Generic[Time], frozen=True):
         int, Meta(description="Messages of the whole log that it has yet to pass; 0: it is caught up.")
     ]
     waiting: Annotated[int, Meta(description="Bytes that its client has yet to take.")]
-    address: Annotated[str, Meta(description="Of its client, as far as trusted proxies tell.")]
-    principal: Annotated[str, Meta(description="Whose credential it is; empty for a stranger.")]
+    address: Annotated[str, Meta(description="Of its client, or as the trusted proxies give it.")]
+    principal: Annotated[str, Meta(description="The principal of its credential; empty without one.")]
     user_agent: Annotated[str, Meta(description="As its client sent it, 200 characters at most.")]
 
 
@@ -140,7 +140,7 @@ class Health(Struct, frozen=True):
 
 
 class Ready(Struct, frozen=True):
-    """The log answers, and the tail is current: at one of the server's workers at least."""
+    """The log answers and the tail is current, at one or more of the server's workers."""
 
     status: str
     position: Annotated[str, Meta(description="The id of the newest message delivered.")]
@@ -150,7 +150,7 @@ class Ready(Struct, frozen=True):
     ]
     detail: Annotated[
         str | UnsetType,
-        Meta(description="Why it did not, or workers are missing; for those who may read the metrics."),
+        Meta(description="Why it failed, or why workers are missing; for those who may read the metrics."),
     ] = UNSET
 
 

@@ -13,13 +13,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def is_time(text: str) -> bool:
-    """Whether the text has the form of a time; the day need not exist."""
+    """Whether `text` has the form of a time; the day need not exist."""
     return _TIME.fullmatch(text) is not None
 
 
 def parse_time(text: str) -> int:
-    """Milliseconds since 1970, rounded up, so that a message before this time is also before the result. Raises
-    `ValueError`."""
+    """Returns the time in `text` as milliseconds since 1970, rounded up: a message before this time is then also
+    before the result. Raises `ValueError`."""
     if not is_time(text):
         raise ValueError(f"must be an RFC 3339 time such as 2026-11-22T06:27:00Z, not {text!r:.100}")
     leap = text[17:19] == "60"

@@ -9,7 +9,9 @@ import { strings } from "./strings.js";
 /** @import { Message } from "../roomcast.js" */
 
 const EVERY_MS = 2000;
+/** More messages than this are announced by their number. */
 const FEW = 3;
+/** The most characters of a message that are read aloud. */
 const LONG = 300;
 
 export class Announcer {
@@ -17,7 +19,7 @@ export class Announcer {
   /** @type {Message[]} */
   #waiting = [];
 
-  /** @param {Message} message */
+  /** Announces a message within half a second, together with others of that time. @param {Message} message */
   add(message) {
     if (this.#waiting.push(message) === 1) setTimeout(() => this.#announce(), EVERY_MS / 4);
   }

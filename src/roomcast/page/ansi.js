@@ -10,7 +10,11 @@ const ENDS = { 22: ["bold", "dim"], 23: ["italic"], 24: ["under"], 27: ["inverse
 
 /** @typedef {{styles: Set<string>, colour: string, ground: string}} Pen */
 
-/** @param {string} text */
+/**
+ * Whether a text has sequences of a terminal.
+ * @param {string} text
+ * @returns {boolean}
+ */
 export function isColoured(text) {
   return text.includes("\x1b[");
 }
@@ -18,14 +22,17 @@ export function isColoured(text) {
 /**
  * The text without any sequences.
  * @param {string} text
+ * @returns {string}
  */
 export function plain(text) {
   return text.replaceAll(SEQUENCE, "");
 }
 
 /**
+ * The nodes of a text: one span for each run of equal style.
  * @param {string} text
- * @param {(text: string) => (string | Node)[]} inside makes what stands in a colour
+ * @param {(text: string) => (string | Node)[]} inside makes the nodes of one run, whose text has no sequences
+ * @returns {(string | Node)[]}
  */
 export function coloured(text, inside) {
   /** @type {Pen} */

@@ -20,6 +20,7 @@ const MAX_GROUPS = 3;
 const ORDER = new Intl.Collator(language, { numeric: true });
 
 /**
+ * The rows of a search: up to three common prefixes that match, folded, then the rooms that match, the best first.
  * @param {Iterable<Room>} rooms
  * @param {string} typed
  * @returns {Row[]}
@@ -39,8 +40,10 @@ export class Order {
   #version = -1;
 
   /**
+   * The rooms of a map, sorted. With the version of the last call it returns the same array.
    * @param {Map<string, Room>} all
-   * @param {number} version of the map
+   * @param {number} version differs whenever the map's keys do
+   * @returns {Room[]} to be read only
    */
   of(all, version) {
     if (version === this.#version) return this.#rooms;
@@ -65,6 +68,7 @@ function place(rooms, room) {
 }
 
 /**
+ * The rows without a search: pinned rooms, then the others in their groups.
  * @param {Room[]} rooms by name
  * @param {Preferences} preferences
  * @returns {Row[]}
@@ -117,8 +121,9 @@ function rowsOf({ prefix, rooms }, folded) {
 }
 
 /**
- * The name up to and including the last slash that is followed by something.
+ * The name up to and including the last slash that is followed by something; "" if there is none.
  * @param {string} name
+ * @returns {string}
  */
 export function prefixOf(name) {
   const at = name.lastIndexOf("/", name.length - 2);

@@ -39,8 +39,8 @@ export class Away {
   }
 
   /**
-   * From now on the reader does not look, or the stream is down.
-   * @param {Room | undefined} room
+   * The absence begins: the reader no longer looks, or the stream is down. During an absence it has no effect.
+   * @param {Room | undefined} room the open one
    */
   leave(room) {
     if (this.#since) return;
@@ -49,7 +49,7 @@ export class Away {
   }
 
   /**
-   * The page opens with this room.
+   * Called with each room that is opened. The first one shows what the reader missed while no page was open.
    * @param {Room} room
    */
   begin(room) {
@@ -57,8 +57,8 @@ export class Away {
   }
 
   /**
-   * The reader looks again, and the stream is up.
-   * @param {Room} room
+   * The absence ends: the reader looks, and the stream is up. Shows the bar if it was long or messages were lost.
+   * @param {Room} room the open one
    */
   async back(room) {
     const [gone, read] = [Date.now() - this.#since, this.#read];
@@ -75,6 +75,7 @@ export class Away {
     this.#show(gone, missed?.messages.length ?? 0, gap, first?.id ?? "");
   }
 
+  /** Hides the bar. */
   close() {
     this.#bar.hidden = true;
   }

@@ -24,16 +24,18 @@ export class Bookmarks {
   #first = recall(browser, "first", "");
 
   /**
-   * The newest id read in a room.
-   * @param {string} name
+   * The newest id read in a room, "" before the first visit.
+   * @param {string} name of the room
+   * @returns {string}
    */
   of(name) {
     return this.#ids.get(name) ?? this.#first;
   }
 
   /**
-   * Sets the id of the first visit, unless one of the same epoch is set; returns whether it did.
-   * @param {string} id
+   * Sets the id of the first visit, unless one of the same epoch is set.
+   * @param {string} id the newest of the log; "" has no effect
+   * @returns {boolean} whether it was set
    */
   begin(id) {
     if (!id || this.#first.split("-")[0] === id.split("-")[0]) return false;
@@ -43,7 +45,8 @@ export class Bookmarks {
   }
 
   /**
-   * @param {string} name
+   * Remembers the newest id read in a room; it is saved within 300 ms.
+   * @param {string} name of the room
    * @param {string} id
    */
   put(name, id) {

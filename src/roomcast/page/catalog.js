@@ -23,9 +23,9 @@ export class Catalog {
   #looks = 0;
 
   /**
-   * Reads what is new, or all; calls `tell` with all known rooms.
-   * @param {boolean} all
-   * @param {(rooms: Map<string, Listed>) => void} tell
+   * Reads the list's first page, or all of it. A failed or concurrent read has no effect: the next one asks again.
+   * @param {boolean} all every page, not only the first one
+   * @param {(rooms: Map<string, Listed>) => void} tell called with all known rooms by their names
    */
   async read(all, tell) {
     if (this.#reading) return;

@@ -43,8 +43,9 @@ export class Composer {
   }
 
   /**
+   * Shows the draft of a room, and whether the reader may write to it.
    * @param {string} room
-   * @param {string} [prefix] of several seen as one: there is none to write to
+   * @param {string} [prefix] of several rooms shown as one: then nothing can be written
    */
   open(room, prefix) {
     this.#room = room;
@@ -67,6 +68,7 @@ export class Composer {
     if (user) this.#user.value = user;
   }
 
+  /** Gives the keyboard focus to the text. */
   focus() {
     this.#text.focus();
   }
@@ -78,8 +80,9 @@ export class Composer {
   }
 
   /**
-   * Puts an unsent message back into the form; false if something else is being written.
+   * Puts an unsent message back into the form.
    * @param {Entry} entry
+   * @returns {boolean} false if the form shows another room, or something else is being written
    */
   restore({ room, text, user, type, data, refused }) {
     if (room !== this.#room || this.#text.value.trim()) return false;

@@ -20,7 +20,7 @@ const content = element("panel-content");
 /** How long a request took, and the headers of its answer. @typedef {{ms: number, headers: Headers}} Probe */
 
 /**
- * Opens the panel, and updates it while it is open.
+ * Opens the panel, and updates it each second while it is open.
  * @param {Sources} sources
  */
 export async function show(sources) {

@@ -11,9 +11,10 @@ const SLOW_AFTER_MS = 8000;
 const REMEMBERED = 50;
 
 /**
- * A state in a word.
+ * A state in a few words, in the reader's language.
  * @param {State["name"]} name
- * @param {number} [messages]
+ * @param {number} [messages] that have come so far, while catching up
+ * @returns {string}
  */
 export function named(name, messages = 0) {
   return name === "catching-up" ? strings.catchingUp(messages) : strings[name];
@@ -49,7 +50,7 @@ export class Connection {
     return this.history.at(-1)?.at ?? Date.now();
   }
 
-  /** @param {State} state */
+  /** Shows a new state in the header, and a note over the list while the connection is down. @param {State} state */
   show({ name, why, until, messages, status }) {
     clearInterval(this.#timer);
     this.#note(name, why ?? "");

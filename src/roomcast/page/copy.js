@@ -7,9 +7,11 @@ import { strings } from "./strings.js";
 const COPIED_MS = 2000;
 
 /**
- * @param {string} title
- * @param {() => string} text
+ * A button that copies a text.
+ * @param {string} title of the button
+ * @param {() => string} text called at each click
  * @param {Node} [shown] the text to select if a script may not copy (without TLS), so that the keyboard can
+ * @returns {HTMLButtonElement}
  */
 export function copyButton(title, text, shown) {
   const made = button("small copy", copy, title);
@@ -39,6 +41,7 @@ async function write(text, shown) {
  * A title, the lines, and the button that copies them.
  * @param {string} title
  * @param {string} text
+ * @returns {HTMLElement}
  */
 export function snippet(title, text) {
   const code = scrolling(make("code", "", text));

@@ -9,7 +9,7 @@ export const DENSITIES = /** @type {const} */ (["chat", "compact", "log"]);
 export const density = { name: /** @type {Density} */ (recall(browser, "density", "chat")), guess: 44 };
 const GUESSES = { chat: 44, compact: 28, log: 22 };
 
-/** @param {Density} name */
+/** Chooses a density and remembers it. The caller redraws the list. @param {Density} name */
 export function choose(name) {
   density.name = name;
   density.guess = GUESSES[name] ?? GUESSES.chat;

@@ -1,7 +1,7 @@
 // Finds and makes elements. Text only ever becomes text here: nothing in the page parses HTML.
 
 /**
- * The element of index.html with this id and of this kind.
+ * The element of index.html with this id and of this kind. Throws an `Error` if there is none.
  * @template {HTMLElement} [T=HTMLElement]
  * @param {string} id
  * @param {new () => T} [kind]
@@ -14,6 +14,7 @@ export function element(id, kind) {
 }
 
 /**
+ * Calls a function at each click.
  * @param {string} id of an element in index.html
  * @param {(event: MouseEvent) => void} act
  */
@@ -37,9 +38,11 @@ export function make(tag, className, ...inside) {
 }
 
 /**
+ * A new button that does not submit a form.
  * @param {string} className
- * @param {() => void} act when it is clicked
+ * @param {() => void} act called at each click
  * @param {(string | Node)[]} inside
+ * @returns {HTMLButtonElement}
  */
 export function button(className, act, ...inside) {
   const made = make("button", className, ...inside);
@@ -48,12 +51,20 @@ export function button(className, act, ...inside) {
   return made;
 }
 
-/** Names with their values. @param {[string | Node, string | Node][]} pairs */
+/**
+ * A list of names with their values.
+ * @param {[string | Node, string | Node][]} pairs
+ * @returns {HTMLDListElement}
+ */
 export function facts(pairs) {
   return make("dl", "", ...pairs.flatMap(([name, value]) => [make("dt", "", name), make("dd", "", value)]));
 }
 
-/** A text that scrolls, also with the keyboard. @param {string | Node} text */
+/**
+ * A text that scrolls, also with the keyboard.
+ * @param {string | Node} text
+ * @returns {HTMLPreElement}
+ */
 export function scrolling(text) {
   const made = make("pre", "", text);
   made.tabIndex = 0;
@@ -61,7 +72,7 @@ export function scrolling(text) {
 }
 
 /**
- * Sets only a text that differs: a screen reader reads aloud whatever is set.
+ * Sets an element's text if it differs: a screen reader reads aloud whatever is set.
  * @param {HTMLElement} element
  * @param {string} text
  */
@@ -70,8 +81,9 @@ export function set(element, text) {
 }
 
 /**
- * A dialog of index.html. Its button closes it, and so does a click beside it.
+ * A dialog of index.html. Its close button closes it, and so does a click beside it.
  * @param {string} id
+ * @returns {HTMLDialogElement}
  */
 export function dialogOf(id) {
   const dialog = element(id, HTMLDialogElement);

@@ -88,7 +88,7 @@ export const strings = {
   seeGroup: (/** @type {string} */ prefix) => `Follow all rooms of ${prefix}`,
   group: (/** @type {string} */ prefix) => (prefix ? `All rooms of ${prefix}` : "All rooms"),
   openNew: (/** @type {string} */ room) => `Open “${room}”`,
-  moreRooms: (/** @type {number} */ n) => `These are the ${number(n)} with the newest messages. Open others by name.`,
+  moreRooms: (/** @type {number} */ n) => `The ${number(n)} rooms with the newest messages. Open others by name.`,
   roomsCount: (/** @type {number} */ n) => (n === 1 ? "1 room" : `${number(n)} rooms`),
   roomsFound: (/** @type {number} */ n, /** @type {number} */ all) => `${number(n)} of ${number(all)} rooms`,
   moreMembers: (/** @type {number} */ n) => `Show the other ${number(n)}`,
@@ -151,7 +151,7 @@ export const strings = {
   /** @param {number[]} workers */
   missing: (workers) => `Workers that did not answer: ${workers.join(", ")}`,
   /** @param {number} n */
-  firstOnly: (n) => `These are the ${number(n)} oldest. For all: roomcast followers`,
+  firstOnly: (n) => `The ${number(n)} oldest. For all: roomcast followers`,
   /** @param {number} characters */
   showAll: (characters) => `Show all ${number(characters)} characters`,
   /** @param {string} room */

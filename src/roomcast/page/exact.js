@@ -5,14 +5,19 @@ const TOKEN = /"(?:[^"\\]|\\.)*"|[^\s",:[\]{}]+|[,:[\]{}]/g;
 /** How deep the keys of a message are: in a stream, and in a page of history, `{"messages": [{…}]}`. */
 const DEPTHS = [1, 3];
 
-/** @param {string} json @returns {string[]} what it is made of, as it is */
+/**
+ * The tokens of a JSON text, unchanged and without the white space between them.
+ * @param {string} json
+ * @returns {string[]}
+ */
 export function tokens(json) {
   return json.match(TOKEN) ?? [];
 }
 
 /**
- * Reads an answer or a message; `data` of messages becomes a string, the JSON as it was sent.
+ * Parses an answer or a message; `data` of messages becomes a string, the JSON as it was sent. Throws as `JSON.parse` does.
  * @param {string} json
+ * @returns {any}
  */
 export function parse(json) {
   return JSON.parse(json.includes('"data"') ? withDataAsText(json) : json);
@@ -46,8 +51,9 @@ function deeper(token) {
 }
 
 /**
- * JSON over several lines, as `JSON.stringify(value, null, 2)` would have it, with every token as it is.
+ * JSON over several lines, as `JSON.stringify(value, null, 2)` would have it, with every token unchanged.
  * @param {string} json
+ * @returns {string}
  */
 export function pretty(json) {
   let [result, depth, before] = ["", 0, ""];

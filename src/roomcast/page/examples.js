@@ -18,7 +18,11 @@ export function exampleFor(room) {
   return [["room", JSON.stringify(room)], ["text", JSON.stringify(EXAMPLE)]];
 }
 
-/** @param {Fields} fields */
+/**
+ * The body of a request that publishes a message.
+ * @param {Fields} fields
+ * @returns {string} JSON
+ */
 export function bodyOf(fields) {
   return `{${fields.map(([name, value]) => `${JSON.stringify(name)}: ${value}`).join(", ")}}`;
 }
@@ -77,8 +81,9 @@ export function following(room) {
 }
 
 /**
- * A command that publishes a message again: all of its fields but those that the server sets.
- * @param {string} json as it was stored
+ * A command that publishes a message again, without the fields that the server sets.
+ * @param {string} json the message as it was stored
+ * @returns {string}
  */
 export function curlAgain(json) {
   const { id, timestamp } = JSON.parse(json);
@@ -86,8 +91,10 @@ export function curlAgain(json) {
 }
 
 /**
- * @param {string} path below where the page is, which need not be the root
+ * An absolute URL of this server.
+ * @param {string} path relative to the page, which need not be at the root
  * @param {Record<string, string>} [query]
+ * @returns {string}
  */
 export function url(path, query) {
   return new URL(`${path}${query ? `?${new URLSearchParams(query)}` : ""}`, new URL(".", document.baseURI)).href;

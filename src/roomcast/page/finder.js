@@ -35,7 +35,7 @@ export class Finder {
     onClick("pause", () => callbacks.pause(this.#pause.ariaPressed !== "true"));
     onClick("further", callbacks.searchFurther);
     this.#jump.addEventListener("submit", (event) => this.#jumped(event));
-    // Where there is little space, the button is a sign.
+    // In a narrow window the button is a sign without words.
     element("jump-open").title = element("jump-open").textContent;
     for (const name of DENSITIES) {
       onClick(`density-${name}`, () => {
@@ -48,12 +48,13 @@ export class Finder {
     this.#press();
   }
 
+  /** Gives the keyboard focus to the search. */
   focus() {
     this.#field.focus();
     this.#field.select();
   }
 
-  /** @param {string} typed */
+  /** Searches for a text as if the reader had typed it. @param {string} typed */
   search(typed) {
     if (this.#field.value === typed) return;
     this.#field.value = typed;
@@ -69,6 +70,7 @@ export class Finder {
   }
 
   /**
+   * Shows the number of matches, and whether the list is paused.
    * @param {View} view
    * @param {boolean} isWhole whether everything that is kept was searched
    * @param {boolean} isStopped whether the search has reached its limit

@@ -6,7 +6,7 @@ import { strings } from "./strings.js";
 const dialog = dialogOf("help");
 element("help-content").replaceChildren(facts(strings.help.map(([keys, action]) => [pressed(keys), action])));
 
-/** Opens it. */
+/** Opens the dialog. */
 export function show() {
   dialog.showModal();
 }

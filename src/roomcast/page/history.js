@@ -12,9 +12,9 @@ export const MANY_UNREAD = 100;
 const RETRY_MS = 2000;
 
 /**
- * A page of the messages that a room, or several seen as one, retains.
+ * A page of the retained messages of a room, or of several shown as one. Throws as `history` of roomcast.js does.
  * @param {Room} room
- * @param {Record<string, string>} parameters
+ * @param {Record<string, string>} parameters of `GET /messages`
  */
 export function page({ name, prefix }, parameters) {
   const prefixes = prefix === undefined ? [] : [prefix];
@@ -22,9 +22,10 @@ export function page({ name, prefix }, parameters) {
 }
 
 /**
- * Reads older messages, if there are any; returns whether that succeeded.
+ * Reads the messages before the known ones into a room. After an error it waits 2 s, so that a caller may call it again.
  * @param {Room} room
  * @param {number} [many] messages at most
+ * @returns {Promise<boolean>} false if nothing was requested: a request is under way, or there is nothing older
  */
 export async function older(room, many = PAGE) {
   if (room.loading || room.isComplete || !room.start) return false;
@@ -46,8 +47,9 @@ export async function older(room, many = PAGE) {
 }
 
 /**
- * Reads a room's newest line and its number of unread messages, without its history; returns whether that succeeded.
+ * Reads a room's newest line and its number of unread messages, without its history.
  * @param {Room} room
+ * @returns {Promise<boolean>} false if nothing was requested, or the room was followed from another id meanwhile
  */
 export async function peek(room) {
   if (room.loading || !room.start || room.isComplete) return false;

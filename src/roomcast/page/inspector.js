@@ -25,7 +25,7 @@ const TIME = new Intl.DateTimeFormat(language, {
   fractionalSecondDigits: 3,
 });
 
-/** Shows a message. @param {Item & {kind: "message"}} item */
+/** Shows a message in place of the last one, and opens the inspector. @param {Item & {kind: "message"}} item */
 export function inspect({ message, received }) {
   const { id, room, type, data } = message;
   const json = asSent(message);

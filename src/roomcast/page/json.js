@@ -13,8 +13,10 @@ const MANY = 100;
 /** A value: a token, or members in brackets. @typedef {string | {opens: string, members: {key: string, value: JsonValue}[]}} JsonValue */
 
 /**
+ * A line of JSON; a click opens the tree below it.
  * @param {string} json
- * @param {{open: boolean}} item keeps whether it is unfolded, as its element goes when it is out of sight
+ * @param {{open: boolean}} item keeps whether the tree is open, since its element goes when it is out of sight
+ * @returns {HTMLDivElement}
  */
 export function data(json, item) {
   const line = button("json", toggle, ...coloured(json));
@@ -35,6 +37,7 @@ export function data(json, item) {
 /**
  * The tree of a value, with its first level unfolded.
  * @param {string} json
+ * @returns {HTMLDivElement}
  */
 export function tree(json) {
   return make("div", "tree", valueOf(parsed(json), "", true));

@@ -1,7 +1,11 @@
-/** The language of the page, and of its dates and numbers: the first of the browser's that it speaks. */
+/** The language of the page, its dates and its numbers: the first of the browser's that is English or German. */
 export const language = navigator.languages.find((one) => /^(de|en)\b/i.test(one)) ?? "en";
 
-/** @param {number} n */
+/**
+ * A number in the page's language.
+ * @param {number} n
+ * @returns {string}
+ */
 export function number(n) {
   return n.toLocaleString(language);
 }
@@ -12,8 +16,9 @@ export const TIME = new Intl.DateTimeFormat(language, { dateStyle: "short", time
 const STEPS = /** @type {const} */ ([[86_400_000, "day"], [3_600_000, "hour"], [60_000, "minute"], [1000, "second"]]);
 
 /**
- * How long, in the largest unit that fits.
+ * A duration in the largest unit that fits, at least 1 s.
  * @param {number} ms
+ * @returns {string}
  */
 export function span(ms) {
   const [size, unit] = STEPS.find(([each]) => ms >= each) ?? [1000, "second"];

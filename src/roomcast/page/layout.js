@@ -14,8 +14,9 @@ export class Layout {
   }
 
   /**
+   * Computes the positions of rows.
    * @param {Row[]} rows
-   * @param {number} [from] the first row that has changed since the last layout
+   * @param {number} [from] index of the first row that has changed since the last layout
    */
   lay(rows, from = 0) {
     const { length } = rows;
@@ -31,18 +32,24 @@ export class Layout {
     }
   }
 
+  /** Where the last row ends, in px. */
   get end() {
     return this.topOf(this.rows.length);
   }
 
-  /** @param {number} index */
+  /**
+   * Where a row begins.
+   * @param {number} index
+   * @returns {number} in px; 0 for a row that does not exist
+   */
   topOf(index) {
     return this.#tops[index] ?? 0;
   }
 
   /**
-   * The last row that begins at or above this height.
-   * @param {number} top
+   * The last row that begins at or above a position.
+   * @param {number} top in px
+   * @returns {number} its index; 0 if there is none
    */
   indexAt(top) {
     return lastIndex(this.rows.length, (index) => this.topOf(index) <= top);
@@ -50,9 +57,10 @@ export class Layout {
 }
 
 /**
- * The last of so many indexes that fits, by halving: if one fits, those before it do. 0 if none does.
- * @param {number} length
- * @param {(index: number) => boolean} fits
+ * The last index that fits, by binary search.
+ * @param {number} length the number of indexes
+ * @param {(index: number) => boolean} fits if it is true for an index, it is true for all before it
+ * @returns {number} 0 if none fits
  */
 export function lastIndex(length, fits) {
   let [low, high] = [0, Math.max(0, length - 1)];

@@ -11,6 +11,7 @@ import { strings } from "./strings.js";
 
 /** Pixels from the end that still count as the end: zoomed pages stop at fractions of a pixel. */
 const NEAR = 32;
+/** Pixels above and below the window whose rows are in the document as well. */
 const BEYOND = 600;
 /** Rounds of drawing per frame: rows that are lower than guessed make room for more rows, fewer each time. */
 const TURNS = 8;
@@ -76,7 +77,7 @@ export class List {
     this.toEnd();
   }
 
-  /** @param {number} added messages at the end */
+  /** Redraws in the next frame, since the shown array has changed. @param {number} added messages at the end */
   changed(added = 0) {
     this.#added += added;
     this.#schedule();
@@ -110,8 +111,8 @@ export class List {
   }
 
   /**
-   * The row from which the arrow keys continue.
-   * @param {Item | undefined} item
+   * Selects a row, from which the arrow keys continue.
+   * @param {Item | undefined} item none: no row is selected
    */
   pick(item) {
     const before = this.#picked;
@@ -141,6 +142,7 @@ export class List {
     for (const item of this.#drawn.keys()) if (item.kind === "day") this.renew(item);
   }
 
+  /** Scrolls to the end, and stays there as rows come. */
   toEnd() {
     this.following = true;
     this.#count(0);

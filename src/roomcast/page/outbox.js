@@ -54,7 +54,7 @@ export class Outbox {
     this.#send();
   }
 
-  /** @param {Draft} draft */
+  /** Sends a message after those that are waiting. @param {Draft} draft */
   add(draft) {
     this.#add({ ...draft, key: draft.key ?? randomKey(), timestamp: new Date().toISOString() });
     this.#save();
@@ -62,9 +62,9 @@ export class Outbox {
   }
 
   /**
-   * A message has arrived: if it is one of these, that one is delivered.
+   * Called with each message that arrives: if it is one of these, its row goes.
    * @param {Message} message
-   * @param {boolean} live and so written after these
+   * @param {boolean} live whether it was published after the page had caught up, so that it can be one of these
    */
   arrived(message, live) {
     const entry = this.#entries.find((one) => one.room === message.room && same(one, message, live));
@@ -80,7 +80,7 @@ export class Outbox {
   }
 
   /**
-   * Gives a message up; the server may have stored it all the same.
+   * Removes an unsent message. The server may have stored it already.
    * @param {Entry} entry
    */
   discard(entry) {

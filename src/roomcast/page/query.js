@@ -20,11 +20,16 @@ export class Query {
     });
   }
 
+  /** Whether it has no terms, so that every message matches. */
   get isEmpty() {
     return !this.#terms.length;
   }
 
-  /** @param {Message} message */
+  /**
+   * Whether a message matches all terms.
+   * @param {Message} message
+   * @returns {boolean}
+   */
   fits(message) {
     return this.#terms.every((term) => has(message, term) !== term.not);
   }

@@ -12,24 +12,28 @@ import { strings } from "./strings.js";
 
 /** @typedef {{status?: number, message?: string, why?: string, errors?: {pointer: string, detail: string}[]}} Refusal */
 
-
+/** A stream takes at most this many names. */
 const MAX_NAMED = 64;
 /** Until the server has answered, nothing is disabled: it checks each request. @type {Me} */
 let me = { kind: "anonymous", name: "", user: null, read: ["*"], publish: ["*"], admin: false };
 let isKnown = false;
 const token = recall(tab, "token", "");
 
+/** Whether this tab has a token. */
 export const hasToken = Boolean(token);
 
 /** The credential of this page's requests. */
 export const credential = token ? { token: () => token } : {};
 
-/** Of the page's next load. @param {string} next */
+/** Stores the token for the page's next load. @param {string} next the token; "": none */
 export function keepToken(next) {
   remember(tab, "token", next);
 }
 
-/** Asks the server, unless it has answered; returns whether its answer is new. */
+/**
+ * Asks the server for the reader's rights, unless it has answered before.
+ * @returns {Promise<boolean>} whether they are known since this call
+ */
 export async function load() {
   if (isKnown) return false;
   try {
@@ -41,7 +45,7 @@ export async function load() {
   return isKnown;
 }
 
-/** The `user` of all that this reader sends; empty if any may be given. */
+/** The `user` of this reader's messages; empty if the reader may choose it. */
 export function user() {
   return me.user ?? "";
 }
@@ -57,7 +61,7 @@ export function isAdmin() {
   return me.admin;
 }
 
-/** Rooms that are granted by their names. */
+/** Rooms that are granted by their names, at most 64. */
 export function named() {
   return me.read.filter((grant) => !grant.endsWith("*")).slice(0, MAX_NAMED);
 }
@@ -67,24 +71,25 @@ export function prefixes() {
   return me.read.flatMap((grant) => (grant.endsWith("*") ? grant.slice(0, -1) : []));
 }
 
-/** Whether strangers may less than everything here. */
+/** Whether examples need a token: this tab has one, or strangers may not read and publish every room. */
 export function needsToken() {
   return hasToken || !reads("") || !publishes("");
 }
 
-/** @param {string} room */
+/** Whether the reader may read a room; true until the server has answered. @param {string} room */
 export function reads(room) {
   return covers(me.read, room);
 }
 
-/** @param {string} room */
+/** Whether the reader may publish to a room; true until the server has answered. @param {string} room */
 export function publishes(room) {
   return covers(me.publish, room);
 }
 
 /**
- * Why something was refused, for a reader who has a page and no terminal.
+ * Why something was refused, in words for a reader of the page, in the page's language where it has them.
  * @param {Refusal} refused
+ * @returns {string}
  */
 export function explain(refused) {
   if (refused.status !== 401) return explained(refused);

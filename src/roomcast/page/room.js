@@ -7,7 +7,7 @@ import { reaches } from "../roomcast.js";
 
 /**
  * A row of the list. `height` is 0 until it was measured; `open`: its data is unfolded, `whole`: its text is; `isNew`: its
- * coming is worth seeing; `received`: when it came, in ms since 1970, where it came live; `fits`: whether it matches `query`.
+ * arrival is animated; `received`: when it came live, in ms since 1970; `fits`: whether it matches `query`.
  * @typedef {{height: number, open: boolean, whole?: boolean, isNew?: boolean} & Content} Item
  */
 /**
@@ -50,7 +50,7 @@ export class Room {
   /** How the server refuses this room. @type {State | undefined} */
   refused;
   /** A gap whose end is not here yet. @type {Gap | undefined} */
-  #owed;
+  #openGap;
   /** Characters in its rows. */
   #characters = 0;
   /** Rows at the end that are on their way to the server. */
@@ -75,7 +75,11 @@ export class Room {
     return this.unread > 0 || Boolean(!this.newest && this.listed && this.read && !reaches(this.read, this.listed));
   }
 
-  /** @param {string} name of a room */
+  /**
+   * Whether it is, or includes, the room of this name.
+   * @param {string} name
+   * @returns {boolean}
+   */
   covers(name) {
     return this.prefix === undefined ? name === this.name : name.startsWith(this.prefix);
   }
@@ -90,15 +94,16 @@ export class Room {
     this.unread = 0;
   }
 
-  /** The room is no longer followed: there will be a hole before it is followed again. */
+  /** The room is no longer followed: messages until the next `enter` will be missing, so its rows go. */
   leave() {
     this.start = "";
     this.#remove(this.items.length - this.#pending);
   }
 
   /**
+   * Adds the newest message at the end, and drops the oldest rows beyond the room's limit.
    * @param {Message} message
-   * @param {number} [received] in ms since 1970
+   * @param {number} [received] when it came live, in ms since 1970
    */
   append(message, received) {
     this.start ||= message.id;
@@ -110,28 +115,28 @@ export class Room {
     while (this.items.length > most.rows || this.#characters > most.characters) if (!this.#drop()) break;
   }
 
-  /** @param {Gap} gap */
+  /** Adds the row of a gap at the end. @param {Gap} gap */
   appendGap(gap) {
     this.#insert(row({ kind: "gap", gap }));
   }
 
   /**
-   * A gap found on request: it is placed before the message with which it ends, once that has arrived.
+   * Places a gap that a page of history has reported before the message with which it ends, once that has arrived.
    * @param {Gap} gap
    */
   insertGap(gap) {
     const at = this.items.findLastIndex((item) => item.kind === "message" && item.message.id === gap.resumes_at);
     if (at >= 0) this.items.splice(at, 0, row({ kind: "gap", gap }));
-    else this.#owed = gap;
+    else this.#openGap = gap;
   }
 
-  /** @param {Entry} entry */
+  /** Adds the row of an outgoing message at the end. @param {Entry} entry */
   appendPending(entry) {
     this.items.push(row({ kind: "pending", entry }));
     this.#pending += 1;
   }
 
-  /** @param {Entry} entry */
+  /** Removes the row of an outgoing message, if it is there. @param {Entry} entry */
   removePending(entry) {
     const index = this.items.findIndex((item) => item.kind === "pending" && item.entry === entry);
     if (index < 0) return;
@@ -152,7 +157,7 @@ export class Room {
     const items = [];
     for (const [index, message] of messages.entries()) {
       if (day(message.timestamp) !== day(messages[index - 1]?.timestamp)) items.push(row({ kind: "day", timestamp: message.timestamp }));
-      if (this.#owed?.resumes_at === message.id) items.push(row({ kind: "gap", gap: this.#owed }));
+      if (this.#openGap?.resumes_at === message.id) items.push(row({ kind: "gap", gap: this.#openGap }));
       items.push(row({ kind: "message", message }));
       this.#characters += characters(message);
     }
@@ -161,13 +166,17 @@ export class Room {
     this.items.unshift(...items);
   }
 
-  /** There is nothing older. */
+  /** Called when there is nothing older: adds the row that says so. */
   complete() {
     this.isComplete = true;
     if (this.items.length) this.items.unshift(row({ kind: "start" }));
   }
 
-  /** @param {string} id */
+  /**
+   * The row of a message.
+   * @param {string} id
+   * @returns {Item | undefined}
+   */
   find(id) {
     return this.items.findLast((item) => item.kind === "message" && item.message.id === id);
   }
@@ -217,6 +226,7 @@ export class Room {
 /**
  * The log position of an id, precise enough for sorting.
  * @param {string} id
+ * @returns {number}
  */
 export function number(id) {
   return Number(id.split("-")[1] ?? 0);

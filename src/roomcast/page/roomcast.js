@@ -198,6 +198,7 @@ export class Decoder {
 
 /**
  * Follows rooms until it is closed: each message comes once and in order, across lost connections, restarts and other tabs.
+ * Throws a `TypeError` if no server is named and the module does not come from one.
  * @param {Options} options
  * @returns {Following}
  */
@@ -207,11 +208,12 @@ export function follow(options) {
 
 /**
  * Publishes, and retries under one Idempotency-Key until the server has answered: the message is stored once, however often
- * it was sent. Returns the stored message or messages. Throws `Refused`, or the reason with which `signal` was aborted.
+ * it was sent. Returns the stored message or messages. Throws `Refused`, or the reason with which `signal` was aborted, or a
+ * `TypeError` if no server is named and the module does not come from one.
  * @template {object} T
  * @param {T | string} message a message, a list of them, or either as JSON
  * @param {object} [options]
- * @param {string} [options.server]
+ * @param {string} [options.server] the server's URL; by default, the server of this module
  * @param {Access["token"]} [options.token] the publisher's credential
  * @param {string} [options.key] the Idempotency-Key of a request that may have been sent before
  * @param {AbortSignal} [options.signal] ends the retries
@@ -284,7 +286,10 @@ export function reaches(position, id) {
   return epoch === other && (seq.length - wanted.length || (seq < wanted ? -1 : 1)) > 0;
 }
 
-/** 128 random bits in hexadecimal digits: crypto.randomUUID is missing in pages that are served without TLS. */
+/**
+ * 128 random bits in hexadecimal digits: crypto.randomUUID is missing in pages that are served without TLS.
+ * @returns {string}
+ */
 export function randomKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
@@ -376,13 +381,13 @@ export class Following {
     return this.#share.owner;
   }
 
-  /** Tries at once if it is waiting. */
+  /** Connects at once instead of waiting for the next try. */
   retry() {
     this.#retryWait.end();
     this.#share.retry("retry");
   }
 
-  /** Ends the follow. */
+  /** Ends the follow for good. */
   close() {
     publishListeners.delete(this.#published);
     this.#stop.abort();

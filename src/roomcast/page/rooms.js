@@ -48,7 +48,7 @@ export class Rooms {
   #opened = recall(browser, "rooms", []);
   #current = new Room("");
   /** The room that was open before. @type {Room | undefined} */
-  #left;
+  #previous;
   /** Rooms in sight whose newest line is unknown. @type {Set<Room>} */
   #wanting = new Set();
   #looking = 0;
@@ -66,6 +66,7 @@ export class Rooms {
    * Opens a room, or all rooms whose names begin with a prefix.
    * @param {string} name
    * @param {string} [prefix]
+   * @returns {Room} the room, or the one that stands for all of them
    */
   open(name, prefix) {
     const left = this.#current;
@@ -82,6 +83,7 @@ export class Rooms {
     return room;
   }
 
+  /** Connects at once instead of waiting; after a refusal opens the current room again. */
   retry() {
     if (this.following) return this.following.retry();
     this.open(this.#current.name, this.#current.prefix);
@@ -95,13 +97,13 @@ export class Rooms {
   /**
    * Reads older messages, if there are any.
    * @param {Room} room
-   * @param {number} [many]
+   * @param {number} [many] messages at most
    */
   async older(room, many) {
     if (await older(room, many)) this.#callbacks.changed(room);
   }
 
-  /** @param {Room} room */
+  /** Marks a room as read in every window; of several shown as one, each of them. @param {Room} room */
   markRead(room) {
     if (room.prefix === undefined) return this.#markRead(room);
     for (const one of this.all.values()) if (one.isUnread && room.covers(one.name)) this.#markRead(one);
@@ -133,7 +135,7 @@ export class Rooms {
 
   /**
    * Takes over the server's list of rooms.
-   * @param {boolean} [all] not only those with news
+   * @param {boolean} [all] all pages of the list, not only the most recently active rooms
    */
   async refresh(all = false) {
     if (this.#state.status === 401 || this.#state.status === 403) return; // a reader without rights may not list rooms
@@ -143,7 +145,7 @@ export class Rooms {
   }
 
   /**
-   * A room comes into sight: requests its newest line.
+   * Called when a room comes into sight: requests its newest line, unless it is known.
    * @param {Room} room
    */
   want(room) {
@@ -203,7 +205,7 @@ export class Rooms {
   /** @param {Room} room */
   #isOwn(room) {
     const { name, newest } = room;
-    if (room === this.#current || room === this.#left || this.pins.has(name) || rights.named().includes(name)) return true;
+    if (room === this.#current || room === this.#previous || this.pins.has(name) || rights.named().includes(name)) return true;
     return Boolean(newest) && this.#opened.includes(name);
   }
 
@@ -212,8 +214,8 @@ export class Rooms {
    * @param {Room} room
    */
   #leave(room) {
-    const before = this.#left;
-    this.#left = room.refused || !rights.reads(room.name) ? undefined : room;
+    const before = this.#previous;
+    this.#previous = room.refused || !rights.reads(room.name) ? undefined : room;
     for (const one of [before, room]) {
       if (!one || one.prefix !== undefined || one.newest || one.listed || one.items.length) continue;
       this.#opened = this.#opened.filter((name) => name !== one.name);
@@ -234,7 +236,11 @@ export class Rooms {
     this.#callbacks.listed();
   }
 
-  /** @param {string} name */
+  /**
+   * The room of a name; a new one if it is not known yet.
+   * @param {string} name
+   * @returns {Room}
+   */
   known(name) {
     let room = this.all.get(name);
     if (!room) {

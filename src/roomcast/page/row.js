@@ -33,6 +33,7 @@ const DAY = new Intl.DateTimeFormat(language, { dateStyle: "full" });
 const TOGETHER_MS = 300_000;
 
 /**
+ * The element of an item, made anew at each call.
  * @param {Item} item
  * @param {Actions} actions
  * @returns {HTMLLIElement}
@@ -49,6 +50,7 @@ export function rowOf(item, actions) {
  * Whether a row continues the one before it: its name and picture are not repeated.
  * @param {Item} item
  * @param {Item} [before]
+ * @returns {boolean}
  */
 export function joins(item, before) {
   const [one, other] = [said(item), said(before)];
@@ -133,7 +135,7 @@ function from(room) {
   return link;
 }
 
-/** @param {string} type */
+/** The coloured tag of a message's type. @param {string} type @returns {HTMLElement} */
 export function tag(type) {
   const made = coloured(make("bdi", "type", visible(type)), type);
   made.dataset.type = type;

@@ -19,6 +19,7 @@ import { strings } from "./strings.js";
 const LINE = 120;
 /** Heights in rem: of a room, and of a group. */
 const HEIGHTS = { room: 3.25, group: 2 };
+/** Pixels above and below the window whose rows are in the document as well. */
 const BEYOND = 300;
 /** The least ms between two new orders of the rooms: the reader may be about to click one. */
 const CALM_MS = 1500;
@@ -104,6 +105,7 @@ export class Sidebar {
   }
 
   /**
+   * Marks a room, or the group of a prefix, as the open one, and scrolls to it.
    * @param {string} name
    * @param {string} [prefix]
    */

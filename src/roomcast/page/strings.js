@@ -1,5 +1,5 @@
-// The page's texts in English or German, by the browser's language: only one of the two is fetched. index.html is in
-// English, so `fixed` of German has what stands there; the texts that scripts set are in `strings` of both.
+// The page's texts in English or German, by the browser's language: only one of the two is fetched. `strings` has the
+// texts that scripts set. index.html is in English, so German also has `fixed`, its translation.
 
 import { language } from "./language.js";
 

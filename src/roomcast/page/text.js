@@ -1,4 +1,4 @@
-// Text of strangers as elements. It only becomes text nodes, and links that lead where their text says.
+// Untrusted text as elements. It becomes nothing but text nodes, and links that lead where their text says.
 
 import { coloured, isColoured } from "./ansi.js";
 import { button, make } from "./dom.js";
@@ -15,9 +15,10 @@ const FENCED = /(?:^|\n)```[^\n`]*\n([^]*?)(?:\n?```[ \t]*(?:\n|$)|$)/g;
 const VISIBLE = /[^\s\p{C}\p{M}\p{Z}\u115f\u1160\u3164\uffa0]/u;
 
 /**
- * A message's text; a long one with a button that shows the rest.
+ * The elements of a message's text; a long one has a button that shows the rest.
  * @param {string} text
- * @param {{whole?: boolean}} item keeps whether it is unfolded, as its element goes when it is out of sight
+ * @param {{whole?: boolean}} item keeps whether it is unfolded, since its element goes when it is out of sight
+ * @returns {HTMLElement[]}
  */
 export function paragraph(text, item) {
   const p = make("div", isColoured(text) ? "text terminal" : "text");
@@ -39,8 +40,9 @@ export function paragraph(text, item) {
 }
 
 /**
- * A name that can be seen.
+ * The name, or a text in its place if no character of it can be seen.
  * @param {string} name
+ * @returns {string}
  */
 export function visible(name) {
   return VISIBLE.test(name) ? name : strings.invisible;

@@ -20,7 +20,7 @@ export class Traffic {
     setInterval(() => this.#tick(), 1000);
   }
 
-  /** @param {string} timestamp when the message was stored */
+  /** Counts a live message at the moment when it is shown. @param {string} timestamp RFC 3339, when it was stored */
   add(timestamp) {
     this.#count += 1;
     this.last = Date.now();

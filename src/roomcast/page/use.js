@@ -8,7 +8,7 @@ import { strings } from "./strings.js";
 const dialog = dialogOf("use");
 const list = element("snippets");
 
-/** Opens the dialog. @param {string} room */
+/** Opens the dialog with the code for one room. @param {string} room */
 export function show(room) {
   list.replaceChildren(...part(strings.follow, following(room)), ...part(strings.publish, publishing(exampleFor(room))));
   dialog.showModal();

@@ -18,16 +18,17 @@ export class View {
     this.#room = room;
   }
 
+  /** Whether a search is under way, so that rows may be left out. */
   get isFiltered() {
     return !this.#query.isEmpty;
   }
 
-  /** @param {string} typed */
+  /** Shows only the messages that match. @param {string} typed the search; "" shows all */
   search(typed) {
     this.#query = new Query(typed);
   }
 
-  /** @param {boolean} on */
+  /** Hides the rows that come from now on, or shows them again. @param {boolean} on */
   pause(on) {
     this.isPaused = on;
     this.#last = on ? this.#room.items.at(-1) : undefined;
@@ -38,6 +39,7 @@ export class View {
     return this.#room.items.slice(this.#end).filter(({ kind }) => kind === "message").length;
   }
 
+  /** The shown rows, oldest first. While a search is under way it also updates `counts`. */
   get items() {
     const { items } = this.#room;
     const present = this.isPaused ? items.slice(0, this.#end) : items;

@@ -111,7 +111,7 @@ def _holders(rights: ConfiguredRights) -> str:
 def _tokens(rights: ConfiguredRights) -> Sequence[str]:
     if rights.issuers is None:
         return ["tokens need `pip install 'roomcast[jwt]'`"] if rights.secrets else []
-    return [f"tokens of {_named([issuer.by.name or 'the secret' for issuer in rights.issuers])}"]
+    return [f"tokens of {_named([issuer.grantor.name or 'the secret' for issuer in rights.issuers])}"]
 
 
 def _address(settings: Settings, endpoint: Endpoint) -> str:

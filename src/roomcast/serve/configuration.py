@@ -60,4 +60,4 @@ def _variable(option: Option, variables: Mapping[str, str]) -> str | None:
     text = variables.get(option.variable)
     # Kubernetes sets ROOMCAST_PORT=tcp://… in every container if a service is named roomcast.
     foreign = option.name == "port" and text is not None and text.startswith("tcp://")
-    return None if foreign or (text == "" and not option.means_something_empty()) else text
+    return None if foreign or (text == "" and not option.accepts_empty()) else text

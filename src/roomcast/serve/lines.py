@@ -42,7 +42,7 @@ def log_to_stderr(format: str, requests: bool, level: str = "info", process: str
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it would warn of each malformed request
     for name in (access.LOGGER, "roomcast.streams"):
         logging.getLogger(name).setLevel(logging.NOTSET if requests else others)
-    access.write_to(lines.add_request if access.noted() else None)
+    access.write_to(lines.add_request if access.is_enabled() else None)
     _log_uncaught_errors()
     return lines
 

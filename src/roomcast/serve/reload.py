@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from roomcast.model.errors import RoomcastError
-from roomcast.model.settings import WRITTEN, Settings
+from roomcast.model.settings import NAME_IN_FILE, Settings
 from roomcast.serve.configuration import Configuration
 from roomcast.serve.systemd import READY, reloading, tell
 
@@ -82,6 +82,8 @@ class Reload:
         read = [*filter(None, [self._configuration.path]), *(part.what for part in self.parts)]
         if not read:
             return "SIGHUP: there is nothing to read again; start the server with --config FILE for that"
-        waiting = [shown for name, shown in WRITTEN.items() if getattr(self._running, name) != getattr(new, name)]
+        waiting = [
+            shown for name, shown in NAME_IN_FILE.items() if getattr(self._running, name) != getattr(new, name)
+        ]
         restart = f"; to change {', '.join(waiting)}, restart the server" if waiting else ""
         return f"read again: {', '.join(read)}{restart}"

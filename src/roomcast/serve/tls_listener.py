@@ -101,7 +101,7 @@ class Handshake:
             return
         # Other errors: the client does not speak TLS, or has gone.
         if isinstance(making.exception(), ConnectionAbortedError):
-            self._context.connections.count("handshake")
+            self._context.connections.count_closed("handshake")
 
 
 class _Secured(asyncio.Protocol):

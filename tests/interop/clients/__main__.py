@@ -1,5 +1,5 @@
-"""Tries other people's clients: `python -m tests.interop.clients FOLDER [CLIENT…]`. FOLDER is where they are
-installed, each from its registry. Prints the facts behind docs/clients.md, a line of JSON a client."""
+"""Tries other people's clients: `python -m tests.interop.clients FOLDER [CLIENT…]`. Installs each from its
+registry into FOLDER, and prints the facts behind docs/clients.md, one line of JSON for each client."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from tests.running import Running, start_roomcast
 HERE = Path(__file__).parent
 TEXTS = ["grüße Å 入 ✅ \u2028", "typed", "away"]
 PATIENCE = 25.0
-"""Seconds until a client is there again: the server says up to 10 at its end, and some double."""
+"""Seconds until a client is back. A server that ends asks for up to 10 s, and some clients double that."""
 
 
 class Client(NamedTuple):
-    """One to try."""
+    """A client to try."""
 
     name: str
     package: str
-    """As its registry has it, with a version where an older one is meant."""
+    """The package's name in its registry, with the version if it is an older one."""
     command: Callable[[Path, str], list[str]]
 
 
 def python(name: str, *packages: str) -> Client:
-    """One of PyPI, in an environment of its own: two of them have the same module."""
+    """A client from PyPI, in an environment of its own, since two of them have the same module name."""
 
     def command(folder: Path, url: str) -> list[str]:
         place = folder / name
@@ -45,7 +45,7 @@ def python(name: str, *packages: str) -> Client:
 
 
 def node(package: str, name: str = "") -> Client:
-    """One of npm."""
+    """A client from npm."""
     name = name or package[0] + package[1:].partition("@")[0]
 
     def command(folder: Path, url: str) -> list[str]:
@@ -79,7 +79,7 @@ CLIENTS = [
 
 
 def attempt(client: Client, folder: Path, end: Callable[[Running], object]) -> dict[str, object]:
-    """Follows, over one end of the server; what was seen."""
+    """Follows while the server is ended with `end` and started again. Returns what the client reported."""
     with tempfile.TemporaryDirectory() as place:
         where = Path(place)
         server = start_roomcast(where)
@@ -114,7 +114,7 @@ def attempt(client: Client, folder: Path, end: Callable[[Running], object]) -> d
 
 
 def _until(program: Running, count: int) -> bool:
-    """Whether so many messages come; not waited for where the program has ended."""
+    """Waits until the program has printed `count` messages; false if it ended before."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         ended = program.process.poll() is not None
@@ -127,7 +127,7 @@ def _until(program: Running, count: int) -> bool:
 
 
 def _text(data: str) -> str | None:
-    """A message's text; other text if its JSON came broken; None if it is no message."""
+    """The text of a message; the data itself if its JSON is broken; None if it is no message."""
     try:
         said = json.loads(data or "{}").get("text")
     except ValueError:
@@ -145,7 +145,7 @@ def _kill(server: Running) -> None:
 
 
 def main(folder: Path, names: list[str]) -> None:
-    """Tries all, or those whose names begin so."""
+    """Tries all clients, or those whose names begin with one of `names`."""
     for client in CLIENTS:
         if names and not any(client.name.startswith(name) for name in names):
             continue

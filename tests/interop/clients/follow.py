@@ -1,5 +1,5 @@
-"""Follows a stream with a client of the Python world, as its README shows it: `follow.py CLIENT URL`. Prints an
-event a line, as JSON: its type, its id, its data."""
+"""Follows a stream with one of several Python clients, as its README shows: `follow.py CLIENT URL`. Prints each
+event as a line of JSON: its type, id and data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def show(*event: Any) -> None:
 
 
 def module(name: str) -> Any:
-    """Not an import statement: two of the packages have the same module, and none is installed here."""
+    """Imports a module by its name: two of the packages have the same module, and none is installed for the
+    tests."""
     return import_module(name)
 
 

@@ -1,4 +1,4 @@
-"""Two clients of the Go world, each built from a few lines."""
+"""Two clients for Go, each built from a few lines."""
 
 from __future__ import annotations
 

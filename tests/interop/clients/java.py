@@ -1,4 +1,4 @@
-"""Two clients of the Java world, each built from a small class; Maven fetches what it needs."""
+"""Two clients for Java, each built from a small class. Maven fetches the packages."""
 
 from __future__ import annotations
 

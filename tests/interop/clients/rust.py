@@ -1,4 +1,4 @@
-"""A client of the Rust world; cargo builds it."""
+"""A client for Rust, built with cargo."""
 
 from __future__ import annotations
 

@@ -36,9 +36,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def sound(server: Running, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of its log."""
+    """A copy of the log of `server`."""
     copy = tmp_path_factory.mktemp("copy") / "copy.db"
-    back_up(str(server.folder / "test.db"), str(copy), lambda done, of: None)
+    back_up(str(server.folder / "test.db"), str(copy), lambda done, total: None)
     return copy
 
 
@@ -61,7 +61,7 @@ def test_a_copy_is_whole_while_messages_are_published(server: Running, tmp_path:
     try:
         for number in range(5):
             copy = str(tmp_path / f"{number}.db")
-            assert back_up(str(server.folder / "test.db"), copy, lambda done, of: None) == os.stat(copy).st_size
+            assert back_up(str(server.folder / "test.db"), copy, lambda done, total: None) == os.stat(copy).st_size
             found = examine(copy, lambda count: None)
             assert found.messages == found.newest > MESSAGES
     finally:
@@ -92,7 +92,7 @@ def _id(server: Running, seq: int) -> str:
 
 def test_progress_goes_to_the_end(sound: Path, tmp_path: Path) -> None:
     copied: list[tuple[int, int]] = []
-    back_up(str(sound), str(tmp_path / "again.db"), lambda done, of: copied.append((done, of)))
+    back_up(str(sound), str(tmp_path / "again.db"), lambda done, total: copied.append((done, total)))
     assert copied[-1] == (sound.stat().st_size,) * 2
     checked: list[int] = []
     examine(str(sound), checked.append)
@@ -103,12 +103,12 @@ def test_a_file_that_is_there_is_never_replaced(sound: Path, tmp_path: Path) -> 
     there = tmp_path / "there"
     there.write_text("mine")
     with pytest.raises(LogUnusable, match="is there already"):
-        back_up(str(sound), str(there), lambda done, of: None)
+        back_up(str(sound), str(there), lambda done, total: None)
     assert there.read_text() == "mine"
 
 
 def test_a_backup_that_fails_leaves_nothing_behind(sound: Path, tmp_path: Path) -> None:
-    def fail(done: int, of: int) -> None:
+    def fail(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -14,13 +14,12 @@ from typing import Any
 import apsw
 import pytest
 
-from roomcast.log import append_queue as pending
-from roomcast.log import consumers
+from roomcast.log import append_queue, consumers
 from roomcast.log.append_queue import AppendRequest
 from roomcast.log.sqlite import file_guard, write_cache
+from roomcast.log.sqlite.committed import Committed
 from roomcast.log.sqlite.log import SqliteLog
 from roomcast.log.sqlite.queries import QUERIES
-from roomcast.log.sqlite.writer import Committed
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.retention import Retention, RoomRule
 from tests.log.sqlite.conftest import Reopen
@@ -68,12 +67,12 @@ async def test_appends_before_the_end_are_stored(
     log: SqliteLog, reopen: Reopen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One append is being committed, and another one waits for it."""
-    held, begun = threading.Event(), threading.Event()
+    released, begun = threading.Event(), threading.Event()
     step = log._writer._step
 
     def holding(*arguments: Any) -> None:
         begun.set()
-        assert held.wait(PATIENCE)
+        assert released.wait(PATIENCE)
         step(*arguments)
 
     monkeypatch.setattr(log._writer, "_step", holding)
@@ -83,7 +82,7 @@ async def test_appends_before_the_end_are_stored(
     closing = asyncio.create_task(log.close())
     for _ in range(2):  # without waiting, closing would have reached the writer by then
         await log._call(str)
-    held.set()
+    released.set()
     await closing
     assert [seqs((await append).messages) for append in (first, second)] == [[1], [2]]
     assert (await (await reopen()).bounds()).newest == 2
@@ -92,10 +91,10 @@ async def test_appends_before_the_end_are_stored(
 async def test_a_publisher_faster_than_the_disk_is_told_that_the_log_is_behind(
     log: SqliteLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pending, "PENDING_APPENDS", 3)
+    monkeypatch.setattr(append_queue, "PENDING_APPENDS", 3)
     answers = await asyncio.gather(*(log.append([draft()]) for _ in range(5)), return_exceptions=True)
     assert [isinstance(answer, LogUnavailable) for answer in answers] == [False, False, False, True, True]
-    monkeypatch.setattr(pending, "PENDING_BYTES", 10)
+    monkeypatch.setattr(append_queue, "PENDING_BYTES", 10)
     with pytest.raises(LogUnavailable, match="behind"):
         await log.append([draft(body=b"x" * 11)])
 
@@ -103,7 +102,7 @@ async def test_a_publisher_faster_than_the_disk_is_told_that_the_log_is_behind(
 async def test_a_crowd_is_committed_in_groups(
     log: SqliteLog, groups: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pending, "GROUP_MESSAGES", 10)
+    monkeypatch.setattr(append_queue, "GROUP_MESSAGES", 10)
     answers = await asyncio.gather(*(log.append([draft()]) for _ in range(45)))
     assert seqs([answer.messages[0] for answer in answers]) == list(range(1, 46))
     assert groups == [10, 10, 10, 10, 5]

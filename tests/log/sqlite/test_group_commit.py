@@ -13,10 +13,11 @@ from roomcast.log.append_queue import AppendRequest
 from roomcast.log.base import Appended
 from roomcast.log.consumers import Consumers
 from roomcast.log.sqlite import group_commit
+from roomcast.log.sqlite.committed import Committed
 from roomcast.log.sqlite.group_commit import GATHERING_TURNS, GroupCommit
 from roomcast.log.sqlite.job_thread import Job, JobThread
 from roomcast.log.sqlite.state import LogState
-from roomcast.log.sqlite.writer import Committed, SqliteWriter
+from roomcast.log.sqlite.writer import SqliteWriter
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.message import Message
 from roomcast.model.retention import Retention

@@ -15,7 +15,7 @@ import pytest
 
 from roomcast.log import clock
 from roomcast.log.sqlite import group_commit
-from roomcast.log.sqlite.writer import TRIM_BESIDE
+from roomcast.log.sqlite.writer import TRIM_EXTRA
 from roomcast.model.revocation import Revocation
 from tests.log.sqlite.conftest import Reopen
 from tests.log.steps import PATIENCE, bounds, draft, key, listed, publish, rooms, seqs, take, told, trimmed
@@ -165,7 +165,7 @@ async def test_a_commit_trims_at_most_twice_what_it_adds_plus_a_constant(
     await log.append([draft()] * 500)
     log = await reopen(max_messages=10)
     await log.append([draft()] * 4)
-    assert (await log.bounds()).trimmed == 2 * 4 + TRIM_BESIDE
+    assert (await log.bounds()).trimmed == 2 * 4 + TRIM_EXTRA
 
 
 async def test_a_log_with_a_lost_end_continues_under_a_new_epoch(reopen: Reopen) -> None:

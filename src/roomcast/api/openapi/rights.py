@@ -20,8 +20,8 @@ def me() -> Json:
         "admin": {"type": "boolean"},
         "expires_in": {"type": ["integer", "null"], "minimum": 0, "description": "Seconds; null: no end."},
     }
-    told = {"type": "object", "required": list(properties), "properties": properties}
-    return get("me", "The client's own rights.", ok("application/json", told), 400, 401, 403, 422, 503)
+    schema = {"type": "object", "required": list(properties), "properties": properties}
+    return get("me", "The client's own rights.", ok("application/json", schema), 400, 401, 403, 422, 503)
 
 
 def ticket() -> Json:

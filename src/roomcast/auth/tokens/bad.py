@@ -11,5 +11,5 @@ class TokenExpired(BadToken):
     """The token has expired; its holder is told so."""
 
 
-class KeysAway(Exception):
+class KeysUnavailable(Exception):
     """The token cannot be verified now: its issuer's keys were not fetched since the token was first sent."""

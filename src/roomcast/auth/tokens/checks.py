@@ -11,12 +11,12 @@ from roomcast.auth.tokens.bad import BadToken, TokenExpired
 from roomcast.model.fields import check
 
 MOST_SECONDS = 30 * 24 * 3600
-"""How far ahead a token may end; a revocation is kept for the same time."""
+"""Longest time until the end of a token; a revocation is kept for the same time."""
 
 
 def algorithm_of(header: Mapping[str, Any]) -> str:
-    """The header's `alg`, which may be any text. Raises `BadToken` if it is missing, or if the header has `crit`
-    or `b64`, which are not supported."""
+    """The `alg` of `header`, which may be any text. Raises `BadToken` if it is missing, or if the header has
+    `crit` or `b64`, which are not supported."""
     if "crit" in header:
         raise BadToken("crit is not supported")
     if "b64" in header:
@@ -28,7 +28,7 @@ def algorithm_of(header: Mapping[str, Any]) -> str:
 
 
 def kid_of(header: Mapping[str, Any]) -> str | None:
-    """The header's `kid`; None if it has none. Raises `BadToken`."""
+    """The `kid` of `header`; None if it has none. Raises `BadToken` if it is not a string."""
     kid = header.get("kid")
     if "kid" in header and not isinstance(kid, str):
         raise BadToken("kid is not a string")
@@ -36,7 +36,9 @@ def kid_of(header: Mapping[str, Any]) -> str | None:
 
 
 def until_of(claims: Mapping[str, Any], now: float) -> float:
-    """When the token ends, with the leeway; this and `now` are seconds since 1970. Raises `BadToken`."""
+    """When the token of these `claims` ends, with the leeway; this and `now` are seconds since 1970. Raises
+    `TokenExpired` if that time has come, and `BadToken` if `exp` is missing or too far ahead, or if `nbf` or `iat`
+    is in the future."""
     exp = _time(claims, "exp")
     if exp is None:
         raise BadToken("exp is missing")
@@ -55,26 +57,28 @@ def until_of(claims: Mapping[str, Any], now: float) -> float:
 
 
 def issued_of(claims: Mapping[str, Any]) -> float | None:
-    """The `iat` claim, in seconds since 1970; None if there is none. Raises `BadToken`."""
+    """The `iat` of `claims`, in seconds since 1970; None if there is none. Raises `BadToken` if it is not a
+    time."""
     return _time(claims, "iat")
 
 
 def sub_of(claims: Mapping[str, Any]) -> str:
-    """The `sub` claim. Raises `BadToken`."""
+    """The `sub` of `claims`. Raises `BadToken` if it is missing or not a valid user name."""
     if "sub" not in claims:
         raise BadToken("sub is missing")
     return name_of(claims["sub"], "sub")
 
 
 def name_of(value: object, claim: str) -> str:
-    """The value of `claim`, checked to be a valid user name. Raises `BadToken`."""
+    """The `value` of `claim`, checked to be a valid user name. Raises `BadToken`."""
     if not isinstance(value, str) or check("user", value):
         raise BadToken(f"{claim} is not a string of 1 to 128 characters without control characters")
     return value
 
 
 def check_audience(claims: Mapping[str, Any], audience: str | None) -> None:
-    """Raises `BadToken` if the token is for another audience. None accepts any."""
+    """Raises `BadToken` if `audience` is not in the `aud` of `claims`. An `audience` of None accepts every
+    token."""
     given = claims.get("aud")
     if audience is None or given == audience or (isinstance(given, list) and audience in given):
         return

@@ -23,7 +23,7 @@ _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,10})", re.IGNORECASE)
 
 
 class CannotFetch(Exception):
-    """Why the keys could not be fetched, for the log."""
+    """The keys could not be fetched; its text says why, for the log."""
 
 
 class Fetched(NamedTuple):
@@ -32,12 +32,12 @@ class Fetched(NamedTuple):
     keys: tuple[VerifyingKey, ...]
     seconds: float
     """How long they may be cached."""
-    passed_over: tuple[str, ...]
+    ignored: tuple[str, ...]
     """Why each of the other keys is ignored."""
 
 
 async def fetch(url: str) -> Fetched:
-    """The keys that `url` serves now. Raises `CannotFetch`."""
+    """The keys that `url` serves now. Raises `CannotFetch` if it has no usable key or does not answer in time."""
     try:
         async with asyncio.timeout(SECONDS):
             return await _fetch(url)
@@ -112,21 +112,21 @@ def _read(body: bytes, headers: Mapping[str, str]) -> Fetched:
     rows = found.get("keys") if isinstance(found, dict) else None
     if not isinstance(rows, list):
         raise CannotFetch("it is not a JWKS: it has no list of keys")
-    keys, passed_over = _keys(rows)
+    keys, ignored = _keys(rows)
     if not keys:  # an empty set would end every session, and is usually a mistake
-        raise CannotFetch("; ".join(["it has no usable key", *passed_over]))
-    return Fetched(tuple(keys), _age(headers.get("cache-control", "")), tuple(passed_over))
+        raise CannotFetch("; ".join(["it has no usable key", *ignored]))
+    return Fetched(tuple(keys), _age(headers.get("cache-control", "")), tuple(ignored))
 
 
 def _keys(rows: list[Any]) -> tuple[list[VerifyingKey], list[str]]:
-    keys, passed_over = [], []
+    keys, ignored = [], []
     for number, row in enumerate(rows):
         try:
             if isinstance(row, dict) and (key := of_jwk(row)):
                 keys.append(key)
         except ValueError as error:
-            passed_over.append(f"key {number}: {error}")
-    return keys, passed_over
+            ignored.append(f"key {number}: {error}")
+    return keys, ignored
 
 
 def _age(cache_control: str) -> float:

@@ -1,4 +1,4 @@
-"""The grants of a token: those in its roomcast claim, and those that its issuer's templates make from other
+"""The grants of a token: those in its roomcast claim, and those that the templates of its issuer make from other
 claims."""
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _SPECIAL = frozenset("/*{}")
 """Characters that a claim must not bring into a grant: they could make a name stand for other rooms, or for
 many."""
 
-logger = logging.getLogger("roomcast.audit")
+logger: logging.Logger = logging.getLogger("roomcast.audit")
 
 
-class Named(NamedTuple):
+class RoomcastClaim(NamedTuple):
     """The content of a token's roomcast claim."""
 
     read: Sequence[str] = ()
@@ -34,8 +34,8 @@ class Named(NamedTuple):
     user: str | None = None
 
 
-def named(claim: object) -> Named:
-    """The content of the roomcast claim. Raises `BadToken` if any part of it is invalid."""
+def parse_claim(claim: object) -> RoomcastClaim:
+    """The content of the roomcast `claim`. Raises `BadToken` if any part of it is invalid."""
     if not isinstance(claim, Mapping):
         raise BadToken("the claim for roomcast is not an object")
     for name in claim:
@@ -44,18 +44,18 @@ def named(claim: object) -> Named:
             hint = f", did it mean {meant}?" if meant else ""
             raise BadToken(f"the claim for roomcast has {name!r:.40}{hint}")
     user = name_of(claim["user"], "user") if "user" in claim else None
-    return Named(_grants(claim, "read"), _grants(claim, "publish"), user)
+    return RoomcastClaim(_grants(claim, "read"), _grants(claim, "publish"), user)
 
 
 def check_count(read: Sequence[str], publish: Sequence[str]) -> None:
-    """Raises `BadToken` if there are too many grants."""
+    """Raises `BadToken` if `read` and `publish` have more than `MOST_GRANTS` grants together."""
     if len(read) + len(publish) > MOST_GRANTS:
         raise BadToken(f"it has more than {MOST_GRANTS} grants")
 
 
-def filled(templates: Sequence[Template], claims: Mapping[str, Any], sub: str) -> list[str]:
-    """The grants that the templates make of these claims; each element of a list makes one. An invalid claim makes
-    none and is logged, under `sub`. Raises `BadToken` if there are too many grants."""
+def from_templates(templates: Sequence[Template], claims: Mapping[str, Any], sub: str) -> list[str]:
+    """The grants that `templates` make of `claims`; a claim that is a list makes one of each element. An invalid
+    claim makes none and is logged, under `sub`. Raises `BadToken` for more than `MOST_GRANTS` grants."""
     found: list[str] = []
     for template in templates:
         values = [_values(name, claims, sub) for name in template.claims]

@@ -1,4 +1,4 @@
-"""One issuer of tokens: how its tokens are verified, and which principals they stand for."""
+"""An issuer of tokens: it verifies them and makes their principals."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from roomcast.auth.grants import Grants
 from roomcast.auth.principal import Principal, name_of, scope_of
 from roomcast.auth.secrets import Secrets
-from roomcast.auth.tickets import By
+from roomcast.auth.tickets import Grantor
 from roomcast.auth.tokens import checks
-from roomcast.auth.tokens import grants as own
+from roomcast.auth.tokens import grants as token_grants
 from roomcast.auth.tokens.bad import BadToken
-from roomcast.auth.tokens.grants import Named
+from roomcast.auth.tokens.grants import RoomcastClaim
 from roomcast.auth.tokens.jose import VerifyingKey, of_pem, of_secret, verifies
 from roomcast.auth.tokens.jwks import Jwks
-from roomcast.auth.tokens.ring import KeySource, Ring
+from roomcast.auth.tokens.ring import KeyRing, KeySource
 from roomcast.auth.tokens.text import Parts
 from roomcast.model.errors import CannotStart
 from roomcast.model.regular_file import read_regular
@@ -31,9 +31,9 @@ _MOST_PEM_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class TokenIssuer:
-    """The configuration of one issuer."""
+    """One issuer, as it is configured."""
 
-    by: By
+    grantor: Grantor
     """Its identity in principals and tickets."""
     source: KeySource
     algorithms: frozenset[str]
@@ -53,10 +53,11 @@ class TokenIssuer:
     """The quota of each person of this issuer."""
 
     def signing_key(self, parts: Parts, first_sent: float, now: float) -> VerifyingKey | None:
-        """The key that signed the token; None if the signature is wrong. No claim is looked at. `first_sent` is
-        when the token was first sent to this process; it and `now` are seconds since 1970.
+        """The key that signed the token of these `parts`; None if the signature is wrong. No claim is read.
+        `first_sent` is when the token was first sent to this process; it and `now` are seconds since 1970.
 
-        Raises `BadToken` with the check of the header that failed, and `KeysAway` if a fetch may bring the key."""
+        Raises `BadToken` with the check of the header that failed, and `KeysUnavailable` if a fetch may bring the
+        key."""
         algorithm, kid = checks.algorithm_of(parts.header), checks.kid_of(parts.header)
         if algorithm not in self.algorithms:
             raise BadToken(f"the algorithm {algorithm!r:.40} is not accepted")
@@ -66,48 +67,47 @@ class TokenIssuer:
             self.source.check_newer(kid, first_sent, now)
         return key
 
-    def stand(self, signed: str) -> bool:
-        """Whether a token verified earlier is still valid with the same rights; `signed` is its principal's."""
-        id, _, terms = signed.partition(" ")
+    def still_accepts(self, signer: str) -> bool:
+        """Whether a token that was verified earlier is still valid with the same rights; `signer` is that of its
+        principal."""
+        id, _, terms = signer.partition(" ")
         return terms == self.terms and self.source.has(id)
 
-    def _signed(self, id: str) -> str:
-        return f"{id} {self.terms}"
-
-    def principal(self, claims: Mapping[str, Any], now: float, key: VerifyingKey | None = None) -> Principal:
-        """The principal of claims that `key` signed; `now` is seconds since 1970. Raises `BadToken` with the check
-        of the claims that failed, and `TokenExpired`."""
+    def principal(self, claims: Mapping[str, Any], now: float, key: VerifyingKey) -> Principal:
+        """The principal of `claims`, which `key` signed; `now` is seconds since 1970. Raises `BadToken` with the
+        check of the claims that failed, and `TokenExpired`."""
         checks.check_audience(claims, self.audience)
         until, sub = checks.until_of(claims, now), checks.sub_of(claims)
-        named = self._named(claims)
-        read = [*own.filled(self.read, claims, sub), *named.read]
-        publish = [*own.filled(self.publish, claims, sub), *named.publish]
-        own.check_count(read, publish)
+        claim = self._roomcast_claim(claims)
+        read = [*token_grants.from_templates(self.read, claims, sub), *claim.read]
+        publish = [*token_grants.from_templates(self.publish, claims, sub), *claim.publish]
+        token_grants.check_count(read, publish)
         return Principal(
             kind="token",
-            name=name_of(self.by, sub),
-            user=named.user or checks.name_of(claims.get(self.user), f"the claim {self.user} for the user"),
+            name=name_of(self.grantor, sub),
+            user=claim.user or checks.name_of(claims.get(self.user), f"the claim {self.user} for the user"),
             read=Grants.parse(read),
             publish=Grants.parse(publish),
             until=until,
-            scope=scope_of(self.by, sub),
-            by=self.by,
+            scope=scope_of(self.grantor, sub),
+            grantor=self.grantor,
             sub=sub,
             issued=checks.issued_of(claims),
             quota=self.quota,
-            signed=self._signed(key.id if key else ""),
+            signer=f"{key.id} {self.terms}",
         )
 
-    def _named(self, claims: Mapping[str, Any]) -> Named:
+    def _roomcast_claim(self, claims: Mapping[str, Any]) -> RoomcastClaim:
         if self.claim is None or self.claim not in claims:
-            return Named()
-        return own.named(claims[self.claim])
+            return RoomcastClaim()
+        return token_grants.parse_claim(claims[self.claim])
 
 
 def of_row(row: Row) -> TokenIssuer:
-    """An issuer of the configuration. Blocks: it reads files. Raises `CannotStart`."""
+    """The issuer that `row` of the configuration describes. Blocks: it reads files. Raises `CannotStart` if a file
+    cannot be used."""
     return TokenIssuer(
-        by=By(row.iss or ""),
+        grantor=Grantor(row.iss or ""),
         source=_source(row),
         iss=row.iss,
         audience=row.audience,
@@ -128,8 +128,9 @@ def _terms(row: Row) -> str:
 
 
 def of_secrets(secrets: Secrets) -> TokenIssuer:
-    """The issuer of tokens that are signed with the server's own secret. Raises `CannotStart`."""
-    return TokenIssuer(By(""), _ring(secrets), frozenset(SYMMETRIC))
+    """The issuer of tokens that are signed with one of `secrets`, the server's own. Raises `CannotStart` if one of
+    them is a key for other algorithms."""
+    return TokenIssuer(Grantor(""), _ring(secrets), frozenset(SYMMETRIC))
 
 
 def _source(row: Row) -> KeySource:
@@ -137,12 +138,12 @@ def _source(row: Row) -> KeySource:
         return Jwks(row.jwks)
     if row.secret_files:
         return _ring(Secrets.read(row.secret_files))
-    return Ring([_public_key(row, path) for path in row.public_keys])
+    return KeyRing([_public_key(row, path) for path in row.public_keys])
 
 
-def _ring(secrets: Secrets) -> Ring:
+def _ring(secrets: Secrets) -> KeyRing:
     try:
-        return Ring([of_secret(secret.text) for secret in secrets])
+        return KeyRing([of_secret(secret.text) for secret in secrets])
     except ValueError:
         raise CannotStart(
             "a secret is a key for other algorithms: make one with `openssl rand -base64 48`"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from roomcast.auth.principal import Principal
-from roomcast.auth.tickets import By
-from roomcast.auth.tokens.bad import BadToken, KeysAway
+from roomcast.auth.tickets import Grantor
+from roomcast.auth.tokens.bad import BadToken, KeysUnavailable
 from roomcast.auth.tokens.issuer import TokenIssuer
 from roomcast.auth.tokens.jwks import Jwks
 from roomcast.auth.tokens.text import Parts, parts_of
@@ -25,7 +26,7 @@ _REMEMBERED = 10_000
 _WRONG_SIGNATURE = "wrong signature"
 _FOR_OTHERS = "tokens that it issues for other programs are accepted here, too. Add `audience` to the row"
 
-logger = logging.getLogger("roomcast.server")
+logger: logging.Logger = logging.getLogger("roomcast.server")
 
 
 class Issuers:
@@ -37,11 +38,11 @@ class Issuers:
         self._by_iss = {issuer.iss: issuer for issuer in rows if issuer.iss is not None}
         self._any = next((issuer for issuer in rows if issuer.iss is None), None)
         """The issuer that accepts any `iss`, if there is one; it is then the only issuer."""
-        self._without = own if rows else None
+        self._without_iss = own if rows else None
         if not rows:
             self._any = own
         self._all = [*rows, *([own] if own else [])]
-        self._by = {issuer.by: issuer for issuer in self._all}
+        self._by_grantor = {issuer.grantor: issuer for issuer in self._all}
         self._wrong: OrderedDict[int, float] = OrderedDict()
         """When each token with a wrong signature was first sent, by the token's hash."""
         self._pending: OrderedDict[int, float] = OrderedDict()
@@ -50,9 +51,9 @@ class Issuers:
     def __iter__(self) -> Iterator[TokenIssuer]:
         return iter(self._all)
 
-    def holder(self, text: str, now: float) -> Principal:
-        """The principal of a token; `now` is seconds since 1970. Raises `BadToken` with the check that failed, and
-        `KeysAway`."""
+    def verify(self, text: str, now: float) -> Principal:
+        """The principal of the token `text`; `now` is seconds since 1970. Raises `BadToken` with the check that
+        failed, `TokenExpired`, and `KeysUnavailable` if a fetch may bring the token's key."""
         hashed = hash(text)
         if hashed in self._wrong:
             raise BadToken(_WRONG_SIGNATURE)
@@ -61,7 +62,7 @@ class Issuers:
         first_sent = self._pending.get(hashed, now)
         try:
             key = issuer.signing_key(parts, first_sent, now)
-        except KeysAway:
+        except KeysUnavailable:
             _remember(self._pending, hashed, first_sent)
             raise
         if key is None:
@@ -69,32 +70,33 @@ class Issuers:
             raise BadToken(_WRONG_SIGNATURE)
         return issuer.principal(parts.claims, now, key)
 
-    def answers(self, by: By) -> bool:
-        """Whether this issuer is configured."""
-        return by in self._by
+    def has(self, grantor: Grantor) -> bool:
+        """Whether `grantor` is one of these issuers."""
+        return grantor in self._by_grantor
 
-    def quota(self, by: By) -> Quota:
-        """The quota of each person of this issuer. Raises `KeyError` if it is not configured."""
-        return self._by[by].quota
+    def quota(self, grantor: Grantor) -> Quota:
+        """The quota of each person of the issuer `grantor`. Raises `KeyError` if it is not configured."""
+        return self._by_grantor[grantor].quota
 
-    def stand(self, by: By, signed: str) -> bool:
-        """Whether a token that earlier issuers verified is also valid for these, with the same rights."""
-        issuer = self._by.get(by)
-        return issuer is not None and issuer.stand(signed)
+    def still_accept(self, grantor: Grantor, signer: str) -> bool:
+        """Whether a token that earlier issuers verified is also valid for these, with the same rights. `grantor`
+        and `signer` are those of its principal."""
+        issuer = self._by_grantor.get(grantor)
+        return issuer is not None and issuer.still_accepts(signer)
 
-    def start_fetching(self, changed: Callable[[], None], before: Issuers | None = None) -> None:
-        """Copies the fetched keys of `before`, and starts fetching all keys. `changed` is called whenever keys
+    def start_fetching(self, changed: Callable[[], None], earlier: Issuers | None = None) -> None:
+        """Copies the fetched keys of `earlier`, and starts fetching all keys. `changed` is called whenever keys
         have changed."""
-        known = {(issuer.iss, source.url): source for issuer, source in (before._sources() if before else ())}
+        known = {(issuer.iss, source.url): source for issuer, source in (earlier._sources() if earlier else ())}
         for issuer, source in self._sources():
             if older := known.get((issuer.iss, source.url)):
                 source.copy_keys(older)
             if issuer.audience is None:
-                logger.warning("[[issuer]] %s has no audience: %s", issuer.by.name or source.url, _FOR_OTHERS)
+                logger.warning("[[issuer]] %s has no audience: %s", issuer.grantor.name or source.url, _FOR_OTHERS)
             source.changed = partial(self._forget, changed)
-            source.prefetch()
+            source.refresh(time.time())
 
-    def away(self) -> Mapping[str, bool]:
+    def failed_fetches(self) -> Mapping[str, bool]:
         """Whether the last fetch of keys failed, for each issuer whose keys are fetched; by its `iss` or the URL
         of its keys."""
         return {issuer.iss or source.url: source.failed for issuer, source in self._sources()}
@@ -119,7 +121,7 @@ class Issuers:
         iss = parts.claims.get("iss")
         if "iss" in parts.claims and not isinstance(iss, str):
             raise BadToken("iss is not a string")
-        found = self._by_iss.get(iss) or self._any if iss is not None else self._without or self._any
+        found = self._by_iss.get(iss) or self._any if iss is not None else self._without_iss or self._any
         if found is None:
             raise BadToken("iss is missing" if iss is None else f"iss names an unknown issuer: {iss!r:.80}")
         return found

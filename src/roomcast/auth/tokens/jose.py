@@ -48,7 +48,7 @@ class VerifyingKey(NamedTuple):
 
 
 def verifies(key: VerifyingKey, algorithm: str, signed: bytes, signature: bytes) -> bool:
-    """Whether `signature` is this key's signature of `signed`; `algorithm` is one of the key's own."""
+    """Whether `signature` is a signature of `signed` by `key`; `algorithm` is one of the key's own."""
     try:
         return bool(_ALGORITHMS[algorithm].verify(signed, signature, key.key))
     except (JoseError, ValueError):  # such as a signature that is too short
@@ -56,12 +56,13 @@ def verifies(key: VerifyingKey, algorithm: str, signed: bytes, signature: bytes)
 
 
 def of_secret(secret: bytes) -> VerifyingKey:
-    """A key from the bytes of a secret."""
+    """The key for HS256 whose bytes are `secret`."""
     return VerifyingKey(OctKey.import_key(secret), None, frozenset(SYMMETRIC), _id(secret))
 
 
 def of_pem(data: bytes) -> VerifyingKey:
-    """A public key in PEM. Raises `ValueError`; its text continues a sentence that begins with the key's place."""
+    """The public key in `data`, which is PEM. Raises `ValueError`, and `WeakKey` for a key that is not accepted.
+    The text of the error continues a sentence that begins with the key's place."""
     if b"PRIVATE KEY-----" in data:
         raise ValueError(
             "is a private key, which only its issuer may have: `openssl pkey -pubout` shows the public one"
@@ -93,7 +94,8 @@ class WeakKey(ValueError):
 
 
 def of_jwk(data: Mapping[str, Any]) -> VerifyingKey | None:
-    """A public key of a JWKS; None if it is for another use. Raises `ValueError` with the fault."""
+    """The public key in `data`, one key of a JWKS; None if it is for another use. Raises `ValueError` with the
+    fault."""
     kind = _KINDS.get(str(data.get("kty")))
     if kind is None or data.get("use", "sig") != "sig":  # RFC 7517, section 5: such keys are ignored
         return None

@@ -12,32 +12,28 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from roomcast.auth.leeway import LEEWAY_SECONDS
-from roomcast.auth.tokens.bad import BadToken, KeysAway
+from roomcast.auth.tokens.bad import BadToken, KeysUnavailable
 from roomcast.auth.tokens.fetch import CannotFetch, Fetched, fetch
 from roomcast.auth.tokens.jose import VerifyingKey
-from roomcast.auth.tokens.ring import named
+from roomcast.auth.tokens.ring import with_kid
 
 AGAIN_SECONDS = 60.0
 """Minimum time between two fetches, whatever tokens arrive meanwhile."""
 OUTLIVES_SECONDS = 86_400.0
 """How long keys stay valid after the next fetch was due."""
 
-logger = logging.getLogger("roomcast.server")
+logger: logging.Logger = logging.getLogger("roomcast.server")
 
 
 class Jwks:
     """The keys of one issuer."""
 
-    def __init__(
-        self,
-        url: str,
-        get: Callable[[str], Awaitable[Fetched]] = fetch,
-        changed: Callable[[], None] = lambda: None,
-    ) -> None:
-        """`get` fetches the keys of a URL; `changed` is called when keys were added or removed."""
+    def __init__(self, url: str, get: Callable[[str], Awaitable[Fetched]] = fetch) -> None:
+        """`get` fetches the keys of a URL."""
         self.url = url
         self._get = get
-        self.changed = changed
+        self.changed: Callable[[], None] = lambda: None
+        """Called when keys were added or removed."""
         self._keys: tuple[VerifyingKey, ...] = ()
         self._known_since = 0.0
         """When the fetch that brought these keys began, in seconds since 1970."""
@@ -45,20 +41,21 @@ class Jwks:
         """When the next fetch is due, in seconds since 1970."""
         self._tried_at: float | None = None
         """When the last fetch began."""
-        self.failed = False
+        self.failed: bool = False
         """Whether the last fetch failed."""
         self._fetching: asyncio.Task[None] | None = None
 
     def has(self, id: str) -> bool:
-        """See `KeySource`. Before the first fetch every id is accepted."""
+        """See `KeySource`. Before the first fetch every `id` is accepted."""
         return not self._keys or any(key.id == id for key in self._keys)
 
     def candidates(self, algorithm: str, kid: str | None, first_sent: float, now: float) -> Sequence[VerifyingKey]:
-        """See `KeySource`. Begins a fetch if one is due, or if it may bring the key."""
+        """See `KeySource`. Begins a fetch if one is due at `now`, or if it may bring a key for `algorithm` and
+        `kid`. A token is refused with `BadToken` only if the keys were fetched after `first_sent`."""
         if now >= self._fresh_until:
             self.refresh(now)
         known = self._keys if now < self._fresh_until + OUTLIVES_SECONDS else ()
-        if found := named(known, algorithm, kid):
+        if found := with_kid(known, algorithm, kid):
             return found
         if kid is not None and any(key.kid == kid for key in known):
             raise BadToken(f"the key {kid!r:.80} is not for {algorithm}")
@@ -68,17 +65,14 @@ class Jwks:
         )
 
     def check_newer(self, kid: str | None, first_sent: float, now: float) -> None:
-        """See `KeySource`. Fetches only for a token without `kid`: a provider that sends none changes its keys,
-        too. A `kid` names one key."""
+        """See `KeySource`. Fetches only for a token without `kid`, at `now` if it is allowed: a provider that
+        sends no `kid` changes its keys, too. A `kid` names one key. `first_sent` is as for `candidates`."""
         if kid is None:
             self._fetch_for(first_sent, now)
 
-    def prefetch(self) -> None:
-        """Begins a fetch, even if keys are cached: the configuration was just read."""
-        self.refresh(time.time())
-
     def refresh(self, now: float) -> None:
-        """Begins a fetch, unless one began within the last minute. `now` is seconds since 1970."""
+        """Begins a fetch, even if the cached keys are fresh, unless one began within the last minute. `now` is
+        seconds since 1970."""
         if self._fetching is None and (self._tried_at is None or now - self._tried_at >= AGAIN_SECONDS):
             self._tried_at = now
             self._fetching = asyncio.get_running_loop().create_task(self._refresh(now))
@@ -99,15 +93,15 @@ class Jwks:
             self._fetching.cancel()
 
     def _fetch_for(self, first_sent: float, now: float) -> None:
-        """Begins a fetch, if one is allowed, for a token that no known key can have signed. Raises `KeysAway` if a
-        fetch may bring its key.
+        """Begins a fetch, if one is allowed, for a token that no known key can have signed. Raises
+        `KeysUnavailable` if a fetch may bring its key.
 
         A token may arrive before the new key that signed it was fetched. It must not be refused, since a refused
         browser never asks again. So a token is only refused if the keys were fetched after it was first sent here.
         Its own `iat` does not count: nobody has verified it."""
         self.refresh(now)
         if self._fetching or self.failed or first_sent + LEEWAY_SECONDS >= self._known_since:
-            raise KeysAway
+            raise KeysUnavailable
 
     async def _refresh(self, began: float) -> None:
         try:
@@ -134,7 +128,7 @@ class Jwks:
         before = self._keys
         self._keys, self.failed, self._known_since = found.keys, False, began
         self._fresh_until = began + found.seconds
-        for why in found.passed_over:
+        for why in found.ignored:
             logger.warning(
                 "one of the keys at %s is ignored: %s. Its tokens are refused; ask the issuer to replace it",
                 *(self.url, why),

@@ -1,4 +1,4 @@
-"""Makes tokens as a user's own program would: HS256 by the standard library."""
+"""Makes tokens as a program of the user would: HS256 by the standard library."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ _HEADER = {"alg": "HS256", "typ": "JWT"}
 
 
 def sign(secret: bytes, claims: Mapping[str, Any]) -> str:
-    """A token with these claims, signed with `secret`."""
+    """A token with these `claims`, signed with `secret` by HS256; it has no `kid`."""
     signed = ".".join(base64url.encode(msgspec.json.encode(part)) for part in (_HEADER, claims))
     return f"{signed}.{base64url.encode(hmac.digest(secret, signed.encode(), 'sha256'))}"

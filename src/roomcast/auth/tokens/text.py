@@ -24,7 +24,7 @@ class Parts(NamedTuple):
 
 
 def parts_of(text: str) -> Parts:
-    """The parts of a token's text. Raises `BadToken`."""
+    """The parts of the token `text`. Raises `BadToken` if it does not have the form of a JWT."""
     segments = text.split(".")
     if len(segments) != 3:
         raise BadToken("it does not have three parts")
@@ -36,8 +36,8 @@ def parts_of(text: str) -> Parts:
 
 
 def read_json(data: bytes) -> Any:
-    """A JSON value. Raises `ValueError` if it is invalid, an object has a name twice, or a string has half of a
-    surrogate pair."""
+    """The JSON value in `data`, which is UTF-8. Raises `ValueError` if it is invalid, an object has a name twice,
+    or a string has half of a surrogate pair."""
     try:
         found = _DECODER.decode(data.decode())
         if b"\\ud" in data.lower():  # half of a surrogate pair cannot be encoded

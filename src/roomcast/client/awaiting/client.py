@@ -121,7 +121,7 @@ class AsyncClient:
             last_event_id=last_event_id or "",
             max_delay=self._max_delay,
             again_on=AGAIN_ON,
-            read_timeout=request.silence(self._heartbeat),
+            read_timeout=request.max_silence(self._heartbeat),
             learns_heartbeat=self._heartbeat is None,
             is_roomcast=True,
             renews_credential=self._http.renews_credential,
@@ -213,8 +213,8 @@ class AsyncClient:
         Raises:
             Invalid: A parameter is invalid.
         """
-        where = {"after": after, "before": before, "since": since, "replay": replay}
-        reply = await self._reply(request.history(self.url, rooms, [*prefixes], **where, limit=limit))
+        bounds = {"after": after, "before": before, "since": since, "replay": replay}
+        reply = await self._reply(request.history(self.url, rooms, [*prefixes], **bounds, limit=limit))
         return messages.page(reply.body)
 
     async def ticket(
@@ -244,7 +244,7 @@ class AsyncClient:
         Raises:
             NotOffered: The server has no secret to sign tickets with.
         """
-        ask = request.ticket(
+        outgoing = request.ticket(
             self.url,
             rooms=rooms,
             prefixes=[*prefixes],
@@ -253,7 +253,7 @@ class AsyncClient:
             user=user,
             seconds=seconds,
         )
-        reply = await self._reply(ask)
+        reply = await self._reply(outgoing)
         return messages.ticket(reply.body)
 
     async def message(self, id: str) -> Message:
@@ -312,11 +312,11 @@ class AsyncClient:
             `followers` (their number).
         """
         found: list[Room] = []
-        left, page = self._max_answer, ""
+        remaining, page = self._max_answer, ""
         while True:
-            reply = await self._reply(dataclasses.replace(request.rooms(self.url, page), max_answer=left))
+            reply = await self._reply(dataclasses.replace(request.rooms(self.url, page), max_answer=remaining))
             found += messages.rooms(reply.body)
-            left -= len(reply.body)
+            remaining -= len(reply.body)
             if not reply.next or reply.next == page:
                 return found
             page = reply.next
@@ -335,14 +335,14 @@ class AsyncClient:
         """
         found: list[FollowerInfo] = []
         missing: set[int] = set()
-        left, page = self._max_answer, ""
+        remaining, page = self._max_answer, ""
         while True:
-            ask = request.followers(self.url, behind, page)
-            reply = await self._reply(dataclasses.replace(ask, max_answer=left))
+            outgoing = request.followers(self.url, behind, page)
+            reply = await self._reply(dataclasses.replace(outgoing, max_answer=remaining))
             answered = messages.followers(reply.body)
             found += answered.followers
             missing.update(answered.missing)
-            left -= len(reply.body)
+            remaining -= len(reply.body)
             if not reply.next or reply.next == page:
                 return Followers(found, sorted(missing))
             page = reply.next
@@ -360,15 +360,17 @@ class AsyncClient:
     ) -> None:
         await self.aclose()
 
-    async def _no_content(self, ask: OutgoingRequest) -> None:
-        reply = await self._reply(ask)
+    async def _no_content(self, outgoing: OutgoingRequest) -> None:
+        reply = await self._reply(outgoing)
         messages.check_empty(reply.body)
 
-    async def _reply(self, ask: OutgoingRequest) -> Reply:
-        attempts = Attempts(ask, self._patience, self._max_answer, renews_credential=self._http.renews_credential)
+    async def _reply(self, outgoing: OutgoingRequest) -> Reply:
+        attempts = Attempts(
+            outgoing, self._patience, self._max_answer, renews_credential=self._http.renews_credential
+        )
         while True:
             try:
-                response = await self._http.send(ask)
+                response = await self._http.send(outgoing)
                 try:
                     body = await aread(response, attempts.max_bytes(response))
                 finally:

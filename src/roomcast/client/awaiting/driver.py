@@ -1,8 +1,8 @@
 """Connects, reads, waits, and connects again, as `StreamState` says.
 
-A driver is held by its generator and by the object that the caller iterates; the generator is held by that object
-only. A caller that simply leaves, as by `break`, therefore ends the connection at once, and not at the next
-garbage collection.
+Two objects refer to a driver: its generator, and the object that the caller iterates. Only that object refers to
+the generator. So a caller that leaves the loop, for instance by `break`, ends the connection at once, and not at
+the next garbage collection.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ class AsyncDriver:
     ) -> None:
         self.state = state
         self.closed: bool = False
-        """The caller wants no more."""
+        """Whether the caller has closed the stream."""
         self.at_once: bool = False
-        """The caller wants a new connection without a pause."""
+        """Whether the caller wants a new connection without a pause."""
         self._http = http
         self._request = request
         self._wanted: tuple[type, ...] = (Event, Comment) if comments else (Event,)
         self._on_open = on_open
         self._on_pause = on_pause
         self._awake = AsyncFlag()
-        """Ends the pause."""
+        """Set to end the pause."""
         self._network: Any = None
-        """httpcore's end of the connection while there is one, even before the answer."""
-        http.keep(self)
+        """httpcore's object for the connection while there is one, even before the answer."""
+        http.register(self)
 
     async def hang_up(self) -> None:
         """Ends the connection, or the pause."""
@@ -58,7 +58,8 @@ class AsyncDriver:
             await async_hang_up(self._network)
 
     async def run(self) -> AsyncGenerator[Any]:
-        """Yields everything that comes, over all connections."""
+        """Yields the events of all connections, and the comments if the caller wants them. Raises the error that
+        no further connection can fix."""
         while not self.closed:
             self._awake.clear()
             self.at_once = False
@@ -101,7 +102,7 @@ class AsyncDriver:
             self._on_open(response)
 
     def _pause_after(self, error: Exception | None) -> float:
-        """Seconds to wait. Raises the error if another attempt is pointless."""
+        """Seconds until the next connection. Raises `error` if another attempt would end the same way."""
         pause = self.state.ended(error)
         if self.closed or self.at_once:
             return 0.0

@@ -21,7 +21,7 @@ from roomcast.client.http import (
     HttpOptions,
     OutgoingRequest,
     Proxy,
-    built,
+    build_request,
     check_location,
     for_httpx,
     for_transport,
@@ -36,9 +36,9 @@ class AsyncHttp:
         self._clients: dict[tuple[Any, bool], httpx.AsyncClient] = {}
         """Two for each proxy that was used: one for requests, one for streams."""
         self._lock = threading.Lock()
-        """Guards the clients and the two sets; held for a moment only."""
+        """Guards the clients and the two sets. No I/O happens while it is held."""
         self._networks: WeakSet[Any] = WeakSet()
-        """httpcore's ends of the open connections."""
+        """httpcore's objects for the open connections."""
         self._streams: WeakSet[Closable] = WeakSet()
         self._closing = AsyncFlag()
         self._loop: object = None  # async only
@@ -49,8 +49,8 @@ class AsyncHttp:
         """Whether the next request may carry another credential."""
         return self._options.renews_credential
 
-    def keep(self, stream: Closable) -> None:
-        """Ends the `stream` when this is closed."""
+    def register(self, stream: Closable) -> None:
+        """Adds `stream` to those that `aclose` ends. The caller keeps it: this refers to it weakly."""
         self._streams.add(stream)
 
     async def pause(self, seconds: float) -> None:
@@ -60,7 +60,7 @@ class AsyncHttp:
     async def send(
         self, request: OutgoingRequest, extra: Fields = (), on_connect: Callable[[Any], Any] | None = None
     ) -> httpx.Response:
-        """Sends a request, with `extra` header fields. Returns the response, to be read and closed.
+        """Sends `request`, with `extra` header fields. Returns the response, which the caller must read and close.
 
         A stream gives `on_connect`, which is called with each new connection, even before the answer. Raises
         `httpx.TransportError`, `Refused` for a redirect that leads nowhere, and `Closed`."""
@@ -75,7 +75,7 @@ class AsyncHttp:
 
         try:
             return await client.send(
-                built(client, request, extra, headers, auth, trace), stream=True, auth=for_httpx(auth)
+                build_request(client, request, extra, headers, auth, trace), stream=True, auth=for_httpx(auth)
             )
         except (httpx.TooManyRedirects, httpx.InvalidURL) as error:
             raise Refused(f"{without_password(request.url)}: {error}; check the URL") from error

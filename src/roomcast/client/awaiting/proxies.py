@@ -14,7 +14,8 @@ class AsyncRouted(httpx.AsyncBaseTransport):
         self._routes = Routes(make)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Like httpx's own."""
+        """See `httpx.AsyncBaseTransport`. Raises `Unreachable` if the proxy for the URL of `request` cannot be
+        used."""
         return await self._routes.to(request.url).handle_async_request(request)
 
     async def aclose(self) -> None:

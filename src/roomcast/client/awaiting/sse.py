@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, Self, Unpack, overload
 from roomcast.client.awaiting.driver import AsyncDriver
 from roomcast.client.awaiting.http import AsyncHttp
 from roomcast.client.concurrency import AsyncAlreadyRunning, AsyncValueOrCall
-from roomcast.client.connecting import CommonConnectOptions, Item, prepared
+from roomcast.client.connecting import CommonConnectOptions, StreamItem, prepared
 from roomcast.client.decode import Comment, Event
 from roomcast.client.http import Auth, Headers, OutgoingRequest, Proxy
 from roomcast.client.options import AwaitingOptions
@@ -27,7 +27,7 @@ class AsyncConnectOptions(CommonConnectOptions, AwaitingOptions, total=False):
     proxy: AsyncValueOrCall[Proxy]
 
 
-class AsyncEventSource(Generic[Item]):
+class AsyncEventSource(Generic[StreamItem]):
     """An asynchronous iterator over the events of a stream, and over its comments if they are asked for.
 
     One task iterates; any task may `aclose` it."""
@@ -35,9 +35,9 @@ class AsyncEventSource(Generic[Item]):
     def __init__(
         self, http: AsyncHttp, request: OutgoingRequest, state: StreamState, *, owner: bool = False, **options: Any
     ) -> None:
-        """Made by `aconnect`. As the `owner` it closes `http`, too."""
+        """Made by `aconnect`. As the `owner` of `http` it closes that, too."""
         self._driver = AsyncDriver(http, request, state, **options)
-        self._events: AsyncGenerator[Item] = self._driver.run()
+        self._events: AsyncGenerator[StreamItem] = self._driver.run()
         self._owned = http if owner else None
 
     @property
@@ -48,7 +48,7 @@ class AsyncEventSource(Generic[Item]):
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Item:
+    async def __anext__(self) -> StreamItem:
         try:
             return await anext(self._events)
         except AsyncAlreadyRunning:  # another task is closing it

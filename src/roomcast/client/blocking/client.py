@@ -122,7 +122,7 @@ class Client:
             last_event_id=last_event_id or "",
             max_delay=self._max_delay,
             again_on=AGAIN_ON,
-            read_timeout=request.silence(self._heartbeat),
+            read_timeout=request.max_silence(self._heartbeat),
             learns_heartbeat=self._heartbeat is None,
             is_roomcast=True,
             renews_credential=self._http.renews_credential,
@@ -214,8 +214,8 @@ class Client:
         Raises:
             Invalid: A parameter is invalid.
         """
-        where = {"after": after, "before": before, "since": since, "replay": replay}
-        reply = self._reply(request.history(self.url, rooms, [*prefixes], **where, limit=limit))
+        bounds = {"after": after, "before": before, "since": since, "replay": replay}
+        reply = self._reply(request.history(self.url, rooms, [*prefixes], **bounds, limit=limit))
         return messages.page(reply.body)
 
     def ticket(
@@ -245,7 +245,7 @@ class Client:
         Raises:
             NotOffered: The server has no secret to sign tickets with.
         """
-        ask = request.ticket(
+        outgoing = request.ticket(
             self.url,
             rooms=rooms,
             prefixes=[*prefixes],
@@ -254,7 +254,7 @@ class Client:
             user=user,
             seconds=seconds,
         )
-        reply = self._reply(ask)
+        reply = self._reply(outgoing)
         return messages.ticket(reply.body)
 
     def message(self, id: str) -> Message:
@@ -313,11 +313,11 @@ class Client:
             `followers` (their number).
         """
         found: list[Room] = []
-        left, page = self._max_answer, ""
+        remaining, page = self._max_answer, ""
         while True:
-            reply = self._reply(dataclasses.replace(request.rooms(self.url, page), max_answer=left))
+            reply = self._reply(dataclasses.replace(request.rooms(self.url, page), max_answer=remaining))
             found += messages.rooms(reply.body)
-            left -= len(reply.body)
+            remaining -= len(reply.body)
             if not reply.next or reply.next == page:
                 return found
             page = reply.next
@@ -336,14 +336,14 @@ class Client:
         """
         found: list[FollowerInfo] = []
         missing: set[int] = set()
-        left, page = self._max_answer, ""
+        remaining, page = self._max_answer, ""
         while True:
-            ask = request.followers(self.url, behind, page)
-            reply = self._reply(dataclasses.replace(ask, max_answer=left))
+            outgoing = request.followers(self.url, behind, page)
+            reply = self._reply(dataclasses.replace(outgoing, max_answer=remaining))
             answered = messages.followers(reply.body)
             found += answered.followers
             missing.update(answered.missing)
-            left -= len(reply.body)
+            remaining -= len(reply.body)
             if not reply.next or reply.next == page:
                 return Followers(found, sorted(missing))
             page = reply.next
@@ -361,15 +361,17 @@ class Client:
     ) -> None:
         self.close()
 
-    def _no_content(self, ask: OutgoingRequest) -> None:
-        reply = self._reply(ask)
+    def _no_content(self, outgoing: OutgoingRequest) -> None:
+        reply = self._reply(outgoing)
         messages.check_empty(reply.body)
 
-    def _reply(self, ask: OutgoingRequest) -> Reply:
-        attempts = Attempts(ask, self._patience, self._max_answer, renews_credential=self._http.renews_credential)
+    def _reply(self, outgoing: OutgoingRequest) -> Reply:
+        attempts = Attempts(
+            outgoing, self._patience, self._max_answer, renews_credential=self._http.renews_credential
+        )
         while True:
             try:
-                response = self._http.send(ask)
+                response = self._http.send(outgoing)
                 try:
                     body = read(response, attempts.max_bytes(response))
                 finally:

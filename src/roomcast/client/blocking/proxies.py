@@ -15,7 +15,8 @@ class Routed(httpx.BaseTransport):
         self._routes = Routes(make)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Like httpx's own."""
+        """See `httpx.BaseTransport`. Raises `Unreachable` if the proxy for the URL of `request` cannot be
+        used."""
         return self._routes.to(request.url).handle_request(request)
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, Self, Unpack, overload
 from roomcast.client.blocking.driver import Driver
 from roomcast.client.blocking.http import Http
 from roomcast.client.concurrency import AlreadyRunning, ValueOrCall
-from roomcast.client.connecting import CommonConnectOptions, Item, prepared
+from roomcast.client.connecting import CommonConnectOptions, StreamItem, prepared
 from roomcast.client.decode import Comment, Event
 from roomcast.client.http import Auth, Headers, OutgoingRequest, Proxy
 from roomcast.client.options import BlockingOptions
@@ -28,7 +28,7 @@ class ConnectOptions(CommonConnectOptions, BlockingOptions, total=False):
     proxy: ValueOrCall[Proxy]
 
 
-class EventSource(Generic[Item]):
+class EventSource(Generic[StreamItem]):
     """An iterator over the events of a stream, and over its comments if they are asked for.
 
     One thread iterates; any thread may `close` it."""
@@ -36,9 +36,9 @@ class EventSource(Generic[Item]):
     def __init__(
         self, http: Http, request: OutgoingRequest, state: StreamState, *, owner: bool = False, **options: Any
     ) -> None:
-        """Made by `connect`. As the `owner` it closes `http`, too."""
+        """Made by `connect`. As the `owner` of `http` it closes that, too."""
         self._driver = Driver(http, request, state, **options)
-        self._events: Generator[Item] = self._driver.run()
+        self._events: Generator[StreamItem] = self._driver.run()
         self._owned = http if owner else None
 
     @property
@@ -49,7 +49,7 @@ class EventSource(Generic[Item]):
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Item:
+    def __next__(self) -> StreamItem:
         try:
             return next(self._events)
         except AlreadyRunning:  # another thread is closing it

@@ -1,4 +1,4 @@
-"""The messages of the log in memory, by seq and by room. No I/O, no consumers."""
+"""The messages of the log in memory, by seq and by room. No I/O; knows no consumers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from roomcast.log.base import RoomStats
 from roomcast.log.memory.keys import MemoryKeys
 from roomcast.log.room_index import RoomIndex
 from roomcast.log.room_list import RoomList
-from roomcast.log.trimming import Trimmed, watermark
+from roomcast.log.trimming import Trimming, watermark
 from roomcast.model.message import Cut, Message
 from roomcast.model.retention import NO_CAP, Retention, RoomRules
 
@@ -17,7 +17,7 @@ class Content:
     """All messages with an index of each room. Stores and removes them; decides nothing about trimming."""
 
     def __init__(self, retention: Retention, empty_rooms: int) -> None:
-        """`empty_rooms`: how many rooms without messages are remembered."""
+        """`retention` has the caps and rules. `empty_rooms`: how many rooms without messages are remembered."""
         self.retention = retention
         self.rules = RoomRules(retention.rooms)
         self._ruled = bool(retention.rooms)
@@ -26,16 +26,16 @@ class Content:
         """Whether any rule limits, or ever limited, bytes. If so, each room's bytes are counted."""
         self._empty_rooms = empty_rooms
         self.messages: dict[int, Message] = {}
-        """By seq, in its order."""
+        """The retained messages by seq, in its order; deleted ones without type and body."""
         self.rooms: dict[str, RoomIndex] = {}
         self.listed = RoomList()
         """The rooms that have messages."""
         self._empty: dict[str, None] = {}
-        """Rooms without messages; the one that has been empty for longest comes first."""
-        self.forgotten = Trimmed(0, 0, 0)
+        """The remembered rooms without messages; the room that has been empty for longest comes first."""
+        self.forgotten = Trimming(0, 0, 0)
         """The trimming to assume for a room that is not in `rooms`."""
         self.over: dict[str, None] = {}
-        """Rooms that have more than their rules allow."""
+        """Rooms that may have more than their rules allow."""
         self.keys = MemoryKeys()
         self.newest = 0
         self.newest_at = 0
@@ -60,26 +60,26 @@ class Content:
         return oldest.stored_at if oldest else 0
 
     def is_deleted(self, message: Message) -> bool:
-        """Whether a message is only an empty row, because it was deleted."""
+        """Whether `message`, which is retained, is only an empty row, because it was deleted."""
         return message.seq in self.rooms[message.room].deleted
 
     def newest_of(self, room: str) -> int:
-        """The seq of a room's newest message; for a forgotten room an upper bound."""
+        """The seq of the newest message of `room`; for a forgotten room an upper bound."""
         index = self.rooms.get(room)
         return self.forgotten.seq if index is None else index.newest
 
     def stats(self, room: str) -> RoomStats:
-        """The statistics of a room that has messages."""
+        """The statistics of `room`, which must have messages."""
         index = self.rooms[room]
         oldest_at = self.messages[index.oldest].stored_at if self.rules else 0
         return RoomStats(room, len(index), index.newest, index.newest_at, oldest_at)
 
     def store(self, messages: Sequence[Message]) -> None:
-        """Stores messages that follow the newest."""
+        """Stores `messages`, at least one, that follow the newest."""
         ruled, weighs, size = self._ruled, self._weighs, 0
         for message in messages:
             index = self.rooms.get(message.room)
-            if not index:  # it has no messages, or is not even known
+            if not index:  # the room has no messages, or is not even known
                 self._empty.pop(message.room, None)
                 if index is None:
                     index = self._new_room(message.room)
@@ -97,11 +97,11 @@ class Content:
         self.newest, self.newest_at = message.seq, message.stored_at
 
     def remove_oldest(self, message: Message) -> None:
-        """Removes a message that is the oldest of its room. It must be gone from `messages` already."""
+        """Removes `message`, the oldest of its room. It must be gone from `messages` already."""
         size = len(message.body)
         self.last_gone = max(self.last_gone, message.seq)
         self.bytes -= size
-        if self.keys.of:
+        if self.keys.by_seq:
             self.keys.drop(message.seq)
         index = self.rooms[message.room]
         if self._weighs:
@@ -110,7 +110,7 @@ class Content:
             self._note_empty(message.room)
 
     def delete(self, message: Message) -> Cut:
-        """Deletes a single message; an empty row stays in its place."""
+        """Deletes `message`, which is retained; an empty row stays in its place."""
         self.deletions += 1
         index = self.rooms[message.room]
         index.deleted[message.seq] = self.deletions
@@ -122,7 +122,7 @@ class Content:
         return Cut(message.room, message.seq, 1)
 
     def delete_room(self, room: str) -> Cut | None:
-        """Deletes all messages of a room; None if it has none."""
+        """Deletes all messages of `room`; None if it has none."""
         index = self.rooms.get(room)
         if not index:
             return None
@@ -136,7 +136,8 @@ class Content:
         return cut
 
     def apply(self, retention: Retention) -> None:
-        """Takes new rules for rooms and a new age; the caps of the whole log stay."""
+        """Takes the rules for rooms and the age of `retention`; the caps of the whole log stay. Removes
+        nothing."""
         self.retention = self.retention._replace(rooms=retention.rooms, max_age=retention.max_age)
         self.rules = RoomRules(retention.rooms)
         self._ruled = bool(retention.rooms)

@@ -6,31 +6,33 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from roomcast.log.base import Idempotency
-from roomcast.log.sequencer import GONE_KEYS, KEY_MS, Kept, Key, NewKey
+from roomcast.log.sequencer import GONE_KEYS, KEY_MS, Key, KeyedAppend, NewKey
 
 
 class MemoryKeys:
     """Each key is kept as long as its first message, and for at least `KEY_MS`."""
 
     def __init__(self) -> None:
-        self.known: dict[Key, Kept] = {}
-        self.of: dict[int, Key] = {}
+        self.known: dict[Key, KeyedAppend] = {}
+        """The append of each key that is kept."""
+        self.by_seq: dict[int, Key] = {}
         """The key of each append whose first message is retained, by the seq of that message."""
         self.gone: OrderedDict[Key, None] = OrderedDict()
         """The keys whose first message is gone, in the order in which those messages went."""
 
     def add(self, keys: Iterable[NewKey]) -> None:
-        """Notes keys that were stored. The sequencer has already added them to `known`."""
+        """Notes new `keys`, whose messages are stored. The sequencer has already added them to `known`."""
         for new in keys:
-            self.of[new.kept.first] = (new.scope, new.key)
+            self.by_seq[new.append.first] = (new.scope, new.key)
 
     def drop(self, seq: int) -> None:
-        """The message with this seq is gone."""
-        if key := self.of.pop(seq, None):
+        """Notes that the message with this `seq` is gone."""
+        if key := self.by_seq.pop(seq, None):
             self.gone[key] = None
 
     def expire(self, idempotency: Idempotency | None, now: int) -> None:
-        """Forgets the keys that are no longer kept, and `idempotency` if its time is over."""
+        """Forgets the keys that are no longer kept at the time `now` (ms since 1970), the key of `idempotency`
+        included."""
         self._expire_oldest(now)
         if idempotency:
             self._expire_one((idempotency.scope, idempotency.key), now)
@@ -49,6 +51,6 @@ class MemoryKeys:
             del self.gone[key], self.known[key]
 
     def _expire_one(self, key: Key, now: int) -> None:
-        # It may be queued behind a younger key whose message went first.
+        # It may stand in `gone` behind a younger key whose message went first.
         if key in self.gone and self.known[key].stored_at <= now - KEY_MS:
             del self.gone[key], self.known[key]

@@ -28,14 +28,15 @@ from roomcast.model.rooms import Selection
 
 
 async def open_log(
-    url: str, rest: str, *, retention: Retention, empty_rooms: int = EMPTY_ROOMS, **durability: object
+    url: str, path: str, *, retention: Retention, empty_rooms: int = EMPTY_ROOMS, **durability: object
 ) -> MemoryLog:
-    """A new, empty log. It ignores all options for durability."""
+    """A new, empty log named `url`, with the caps and rules of `retention`. `empty_rooms`: how many rooms without
+    messages it remembers. It ignores `path` and all options for `durability`: it has no file."""
     return MemoryLog(retention, name=url, empty_rooms=empty_rooms)
 
 
 class MemoryLog(LocalLog):
-    """The content, a reader, a trimmer, and the consumers."""
+    """A log in memory: its content, a reader, a trimmer, and the consumers."""
 
     def __init__(self, retention: Retention, *, name: str = "memory:", empty_rooms: int = EMPTY_ROOMS) -> None:
         """`empty_rooms`: how many rooms without messages are remembered."""
@@ -50,9 +51,11 @@ class MemoryLog(LocalLog):
 
     @property
     def retention(self) -> Retention:
+        """The caps and rules in force."""
         return self._content.retention
 
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:
+        """As in `Log`: stores `drafts`, or repeats what `idempotency` stored. The future is done at once."""
         answer: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
         try:
             answer.set_result(self._append(drafts, idempotency))
@@ -77,37 +80,45 @@ class MemoryLog(LocalLog):
             content.keys.add(sequencer.new_keys)
             cuts = self._trimmer.trim()
             self._consumers.push(sequencer.messages, content.trimmed, cuts)
-            if self._trimmer.waits:
+            if self._trimmer.must_begin:
                 self._trimmer.begin()
         return appended
 
     async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
+        """As in `Log`: at most `limit` messages of `selection` with `after` < seq < `before`."""
         self._check_open()
         return await self._reader.page(selection, after, limit, before)
 
     async def get(self, seq: int) -> Message | None:
+        """As in `Log`: the message with this `seq`, unless it is gone. Does not yield to other tasks."""
         self._check_open()
         return self._reader.get(seq)
 
     async def seek_newest(self, selection: Selection, count: int, before: int | None = None) -> int:
+        """As in `Log`: the position of the newest `count` messages of `selection` below the seq `before`."""
         self._check_open()
         return await self._reader.seek_newest(selection, count, before)
 
     async def seek_time(self, selection: Selection, since: int) -> int:
+        """As in `Log`: the position of the messages of `selection` stored at or after `since` (ms since 1970)."""
         self._check_open()
         return self._reader.seek_time(selection, since)
 
     async def bounds(self) -> Bounds:
+        """As in `Log`: how far the log reaches now."""
         self._check_open()
         content = self._content
         return Bounds(content.trimmed, content.newest, content.bytes, len(content.messages), content.oldest_at)
 
     async def rooms(self, prefix: str, sort: RoomSort, after: str | int | None, limit: int) -> Sequence[RoomStats]:
+        """As in `Log`: at most `limit` rooms whose names begin with `prefix`, in the order `sort`, after
+        `after`."""
         self._check_open()
         names = islice(self._content.listed.walk(prefix, sort, after), limit)
         return [self._content.stats(room) for room in names]
 
     async def delete(self, seq: int) -> bool:
+        """As in `Log`: deletes the message with this `seq`, and tells the consumers at once."""
         message = await self.get(seq)
         if message is None:
             return False
@@ -115,20 +126,24 @@ class MemoryLog(LocalLog):
         return True
 
     async def delete_room(self, room: str) -> None:
+        """As in `Log`: deletes the messages of `room` in one step, and tells the consumers at once."""
         self._check_open()
         if cut := self._content.delete_room(room):
             self._consumers.push((), self._content.trimmed, [cut])
 
     async def revoke(self, revocation: Revocation) -> None:
+        """As in `Log`: keeps `revocation`, but not after a restart."""
         self._check_open()
         self._revocations.check(revocation)
         self._revocations.add(revocation)
 
     async def revocations(self) -> Sequence[Revocation]:
+        """As in `Log`: the same object as long as nothing has changed."""
         self._check_open()
         return self._revocations.rows
 
     def prepare_rules(self, retention: Retention) -> Callable[[], None]:
+        """As in `Log`: a function that applies the rules of `retention`. All rules are offered."""
         return lambda: self._trimmer.apply(retention)
 
     async def _close(self) -> None:

@@ -12,8 +12,8 @@ AT_ONCE = 256
 
 
 async def before_newest(indexes: Sequence[RoomIndex], wanted: int, end: int, turns: Turns) -> int:
-    """The position after which the newest `wanted` messages of these rooms up to `end` begin; -1 if there are
-    fewer.
+    """The position after which the newest `wanted` messages of the rooms `indexes` up to the seq `end` begin; -1
+    if there are fewer. `turns` yields to other tasks.
 
     A binary search, so that a replay of the newest million takes no longer than one of the newest ten. It drops
     rooms as soon as they have no messages in the remaining range."""

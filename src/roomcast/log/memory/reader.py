@@ -11,27 +11,30 @@ from roomcast.log.base import PAGE_BYTES, Loss, Page
 from roomcast.log.memory.content import Content
 from roomcast.log.memory.newest import AT_ONCE, before_newest
 from roomcast.log.room_index import RoomIndex
-from roomcast.log.trimming import Trimmed, in_order, losses_between, position_before
+from roomcast.log.trimming import Trimming, in_order, losses_between, position_before
 from roomcast.model.message import Message
 from roomcast.model.rooms import Selection
 from roomcast.tasks import Turns
 
 FETCH_MESSAGES = 1_000
+"""The most messages that a consumer gets at once."""
 
 
 class MemoryReader:
-    """Each read answers for one moment of the log."""
+    """Reads the content. The result of each read is that of one moment."""
 
     def __init__(self, content: Content) -> None:
         self._content = content
 
     async def page(self, selection: Selection, after: int, limit: int, before: int | None) -> Page:
+        """A page of `selection`, as `Log.read` returns it: at most `limit` messages with `after` < seq <
+        `before`."""
         content = self._content
         end = content.newest if before is None else min(content.newest, max(after, before - 1))
-        if self._listed(selection) > AT_ONCE:
-            messages, position = await self._gather(selection, after, limit, end)
+        if self._count_listed(selection) > AT_ONCE:
+            messages, position = await self._read_many(selection, after, limit, end)
         else:
-            messages, position = self._read(selection, after, limit, end)
+            messages, position = self._read_few(selection, after, limit, end)
         losses: list[Loss] = []
         if after < content.last_gone:
             known = self._trimmings(selection)
@@ -41,10 +44,12 @@ class MemoryReader:
         return Page(messages, position, sorted(losses, key=in_order), oldest, content.deletions)
 
     def get(self, seq: int) -> Message | None:
+        """The message with this `seq`; None if it is gone, deleted or not stored yet."""
         message = self._content.messages.get(seq)
         return None if message is None or self._content.is_deleted(message) else message
 
     async def seek_newest(self, selection: Selection, count: int, before: int | None) -> int:
+        """The position after which the newest `count` messages of `selection` below the seq `before` begin."""
         content = self._content
         end = content.newest if before is None else min(content.newest, before - 1)
         turns = Turns()
@@ -58,22 +63,24 @@ class MemoryReader:
         return max(content.trimmed, await before_newest(indexes, count, end, turns))
 
     def seek_time(self, selection: Selection, since: int) -> int:
+        """The position after which the messages of `selection` stored at or after `since` (ms since 1970)
+        begin."""
         position = position_before(selection, self._trimmings(selection), self._content.forgotten, since)
         if selection.prefixes:
-            return max(position, self._before(list(self._content.messages), since))
-        return max([position, *(self._before(index.all(), since) for index in self._known(selection))])
+            return max(position, self._last_before(list(self._content.messages), since))
+        return max([position, *(self._last_before(index.all(), since) for index in self._known_rooms(selection))])
 
     def fetch(self, after: int) -> Sequence[Message]:
-        """The first messages of the whole log after a position."""
+        """The first messages of the whole log after the seq `after`; at most `FETCH_MESSAGES`."""
         messages = (self.get(seq) for seq in range(after + 1, self._content.newest + 1))
         return list(islice((message for message in messages if message), FETCH_MESSAGES))
 
-    def _before(self, seqs: Sequence[int], since: int) -> int:
+    def _last_before(self, seqs: Sequence[int], since: int) -> int:
         """The last of these messages that was stored before `since`; 0 if there is none."""
         early = bisect_left(seqs, since, key=lambda seq: self._content.messages[seq].stored_at)
         return seqs[early - 1] if early else 0
 
-    def _read(self, selection: Selection, after: int, limit: int, end: int) -> tuple[list[Message], int]:
+    def _read_few(self, selection: Selection, after: int, limit: int, end: int) -> tuple[list[Message], int]:
         """The messages, and the position up to which they are complete."""
         content, size, messages = self._content, 0, list[Message]()
         for seq in takewhile(lambda seq: seq <= end, self._seqs(selection, after)):
@@ -86,8 +93,10 @@ class MemoryReader:
                 return messages, seq
         return messages, end
 
-    async def _gather(self, selection: Selection, after: int, limit: int, end: int) -> tuple[list[Message], int]:
-        """Like `_read`, but for many rooms, and yields in between. Messages removed meanwhile are left out,
+    async def _read_many(
+        self, selection: Selection, after: int, limit: int, end: int
+    ) -> tuple[list[Message], int]:
+        """Like `_read_few`, but for many rooms, and yields in between. Messages removed meanwhile are left out,
         so the result is that of the moment at which it returns."""
         position = after
         while True:
@@ -97,8 +106,9 @@ class MemoryReader:
                 return messages, position
 
     async def _walk_log(self, selection: Selection, after: int, limit: int, end: int) -> tuple[list[Message], int]:
-        """Walks the log. After as many misses in a row as there are rooms, it looks into each room instead."""
-        turns, many = Turns(), self._listed(selection)
+        """Walks the log message by message. After as many misses in a row as there are rooms, it looks into each
+        room instead."""
+        turns, many = Turns(), self._count_listed(selection)
         messages: list[Message] = []
         seq, found_at, size = after, after, 0
         while seq < end:
@@ -116,9 +126,9 @@ class MemoryReader:
         return messages, end
 
     async def _walk_back(self, selection: Selection, count: int, end: int, turns: Turns) -> tuple[int, int]:
-        """Looks for the newest `count` messages backwards from `end`, for as many steps as there are rooms.
+        """Looks for the newest `count` messages backwards from `end`, in at most as many steps as there are rooms.
         Returns how many are still to be found, and the position up to which to look for them."""
-        walked = max(self._content.trimmed, end - self._listed(selection))
+        walked = max(self._content.trimmed, end - self._count_listed(selection))
         found = end
         for seq in range(end, walked, -1):
             if not count:
@@ -160,14 +170,14 @@ class MemoryReader:
             return message
         return None
 
-    def _listed(self, selection: Selection) -> int:
-        """How many rooms with messages the prefixes match."""
+    def _count_listed(self, selection: Selection) -> int:
+        """How many rooms with messages the prefixes of `selection` match."""
         return sum(map(self._content.listed.count, selection.prefixes))
 
     def _seqs(self, selection: Selection, after: int) -> Iterable[int]:
-        return merge(*(index.ascending(after) for index in self._known(selection) if index.newest > after))
+        return merge(*(index.ascending(after) for index in self._known_rooms(selection) if index.newest > after))
 
-    def _known(self, selection: Selection) -> list[RoomIndex]:
+    def _known_rooms(self, selection: Selection) -> list[RoomIndex]:
         """The known rooms of a selection. Of the rooms that a prefix matches, only those that have messages."""
         rooms, prefixes = selection
         known, listed = self._content.rooms, self._content.listed
@@ -189,14 +199,14 @@ class MemoryReader:
         return losses
 
     def _oldest(self, selection: Selection) -> int:
-        oldest = (index.oldest for index in self._known(selection) if index)
+        oldest = (index.oldest for index in self._known_rooms(selection) if index)
         return min(oldest, default=self._content.newest + 1)
 
     def _lost_between(self, room: str, after: int, last: int) -> int:
         """How many messages of a known room are gone after `after`; `last` is the last gone one."""
         return self._content.rooms[room].lost_after(after)
 
-    def _trimmings(self, selection: Selection) -> dict[str, Trimmed]:
+    def _trimmings(self, selection: Selection) -> dict[str, Trimming]:
         rooms, prefixes = selection
         known = self._content.rooms
         if not prefixes:

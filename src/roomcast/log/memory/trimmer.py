@@ -1,6 +1,6 @@
 """Trims the log in memory: by the caps of the whole log, by the rules of rooms, and by age.
 
-Trimming goes in steps, so that no turn of the loop takes long, and never reaches a message that a consumer still
+Trimming goes in steps, so that no turn of the loop takes long. It never reaches a message that a consumer still
 holds back.
 """
 
@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from itertools import islice
 
-from roomcast.log import clock as machine
+from roomcast.log.clock import now_ms
 from roomcast.log.consumers import Consumers
 from roomcast.log.memory.content import Content
 from roomcast.log.sweep import Sweep
@@ -37,16 +37,16 @@ class MemoryTrimmer:
         """Set while more is to be trimmed in another turn."""
         self._stopped = False
         retention = content.retention
-        self.waits = bool(retention.rooms) or retention.ages
+        self.must_begin = bool(retention.rooms) or retention.ages
         """Whether `begin` must be called with the first message: messages may have to go without a publish."""
 
     def begin(self) -> None:
-        """Begins to walk the rooms."""
+        """Begins to walk the rooms. Needs a running loop."""
         self.apply(self._content.retention)
 
     def apply(self, retention: Retention) -> None:
-        """Takes new rules, and trims to them in steps."""
-        self.waits = False
+        """Takes the rules of `retention`, and trims to them in steps. Needs a running loop."""
+        self.must_begin = False
         self._content.apply(retention)
         if self._sweep is None:
             self._sweep = Sweep(self._walk)
@@ -61,7 +61,8 @@ class MemoryTrimmer:
             self._later.cancel()
 
     def trim(self) -> Sequence[Cut]:
-        """One step: removes the oldest messages beyond the caps. Returns what the rules of rooms removed."""
+        """Does one step: removes the oldest messages beyond the caps. Returns what the rules of rooms removed; the
+        caller tells the consumers."""
         content = self._content
         floor, end = self._consumers.floor, content.newest
         if floor is not None and floor < end:
@@ -83,7 +84,7 @@ class MemoryTrimmer:
         return cuts
 
     def trim_and_tell(self) -> None:
-        """Like `trim`, but only if there is anything to trim; also tells the consumers."""
+        """Like `trim`, but tells the consumers. Does nothing if there is nothing to trim."""
         content = self._content
         if self._stopped or not (content.is_over or content.over):
             return
@@ -167,4 +168,4 @@ class MemoryTrimmer:
 
 def _oldest_at(age: float | None) -> int:
     """Messages stored before this time (ms since 1970) are older than `age` seconds; 0 if there is no age."""
-    return 0 if age is None else machine.clock() // 1_000_000 - int(age * 1000)
+    return 0 if age is None else now_ms() - int(age * 1000)

@@ -1,0 +1,1 @@
+"""The log in a capped collection of MongoDB. `log` opens it."""

@@ -19,36 +19,39 @@ class MongoCaps:
     def __init__(self, store: Store, configured: Retention, seconds: float) -> None:
         """`seconds`: the time between two reads if nothing suggests a change."""
         self.retention = configured
+        """The caps as they were read last; until then the configured ones."""
         self._store = store
         self.configured = configured
+        """The caps that the user configured; they only create the collection."""
         self._seconds = seconds
         self._read_at = -math.inf
         """When the caps were read last, on the loop's clock."""
-        self._held = 0
+        self._retained = 0
+        """How many messages the log held at the last `note_retained`."""
 
-    def take(self, caps: Retention) -> None:
-        """Notes the caps that were read. Warns if they have changed and differ from the configuration."""
+    def note(self, caps: Retention) -> None:
+        """Takes over `caps`, which were just read. Warns if they are new and differ from the configuration."""
         self._read_at = asyncio.get_running_loop().time()
         before, self.retention = self.retention, caps
         if caps != before:
             self._warn()
 
-    def suspect(self) -> None:
-        """Notes that something suggests a change: the next `look` reads the caps."""
+    def invalidate(self) -> None:
+        """Makes the next `refresh` read the caps, because something suggests a change."""
         self._read_at = -math.inf
 
-    def note_held(self, messages: int) -> None:
-        """Notes how many messages the log holds now."""
-        if messages < self._held:  # with unchanged caps this happens only if a long message follows short ones
-            self.suspect()
-        self._held = messages
+    def note_retained(self, messages: int) -> None:
+        """Notes that the log holds `messages` messages now. If it held more before, the caps may have changed."""
+        if messages < self._retained:  # with unchanged caps this happens only if a long message follows short ones
+            self.invalidate()
+        self._retained = messages
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Reads the caps if it is time. Raises `LogUnusable` and `PyMongoError`."""
         if asyncio.get_running_loop().time() - self._read_at >= self._seconds:
             caps = await self._store.caps()
             if caps:  # otherwise the collection is gone; the tail finds that out
-                self.take(caps)
+                self.note(caps)
 
     def _warn(self) -> None:
         """The collection's caps win. The user who configured others should know that."""

@@ -17,7 +17,7 @@ from pymongo.server_description import ServerDescription
 from pymongo.server_type import SERVER_TYPE
 from pymongo.topology_description import TopologyDescription
 
-from roomcast.log.mongodb.errors import said
+from roomcast.log.mongodb.errors import error_text
 from roomcast.model.errors import LogUnusable
 
 _PROBE_SECONDS = 1.0
@@ -48,9 +48,9 @@ _WRONG_SET = (
 
 
 def from_topology(name: str, topology: TopologyDescription) -> LogUnusable | None:
-    """The mistake that the driver's topology shows; None if waiting may help.
+    """The mistake that shows in `topology`, the driver's view of the servers; None if waiting may help.
 
-    `name`: the log's name without credentials.
+    `name`: the log's name without credentials, for the error.
     """
     # The driver removes servers that are not members of the set. A set without a primary keeps its members.
     if not topology.server_descriptions() and topology.replica_set_name:
@@ -65,7 +65,7 @@ def _from_server(name: str, server: ServerDescription) -> LogUnusable | None:
     error = server.error
     if not isinstance(error, PyMongoError):
         return None
-    text = said(error)
+    text = error_text(error)
     if isinstance(error, ProtocolError):
         return LogUnusable(_NO_MONGODB.format(name=name, error=text))
     if isinstance(error, ConfigurationError):
@@ -78,10 +78,10 @@ def _from_server(name: str, server: ServerDescription) -> LogUnusable | None:
 
 
 async def from_probe(name: str, topology: TopologyDescription, *, tls: bool) -> LogUnusable | None:
-    """The mistake that a retry, with and without TLS, shows at a server that the driver could not talk to;
-    None if there is none. Takes a few seconds at most.
+    """Connects once more to each server of `topology`, with and without TLS. Returns the mistake that shows; None
+    if none does, or if the driver can talk to a server. Takes a few seconds at most.
 
-    `tls`: whether the connection string asks for TLS.
+    `name`: the log's name without credentials, for the error. `tls`: whether the connection string asks for TLS.
     """
     if topology.known_servers:
         return None
@@ -98,7 +98,7 @@ async def from_probe(name: str, topology: TopologyDescription, *, tls: bool) -> 
 
 
 def _addresses(servers: Iterable[ServerDescription]) -> list[tuple[str, int]]:
-    """The addresses that can be probed. A socket file has no port, nor has an unresolved name."""
+    """The addresses that can be probed. A socket file and an unresolved name have no port."""
     found = (server.address for server in servers if server.server_type == SERVER_TYPE.Unknown)
     return [(host, port) for host, port in found if port is not None]
 

@@ -21,7 +21,7 @@ import msgspec
 from bson import DatetimeMS, Int64
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from roomcast.log.trimming import Trimmed
+from roomcast.log.trimming import Trimming
 from roomcast.model.message import Message
 
 Document = Mapping[str, Any]
@@ -31,32 +31,36 @@ class AppendDocument(NamedTuple):
     """One append as the collection stores it."""
 
     messages: Sequence[Message]
-    before: Sequence[Trimmed]
+    rooms_before: Sequence[Trimming]
     """For each message, the state of its room before it: the newest message, its time, and how many there ever
     were."""
     nonce: int
     """A random number of this write: two documents with the same `_id` and nonce are the same."""
-    after: int
-    """The nonce of the document before it; 0 if not known. If it differs from the nonce of the document that
-    was read, this document belongs to another history."""
+    previous_nonce: int
+    """The nonce of the document before it; 0 if not known. If the document before it has another nonce, this
+    document belongs to another history."""
     bytes_before: int
-    """The sum of all bodies before it, from the log's beginning."""
+    """The sum of all bodies before it, from the log's beginning, in bytes."""
     size: int
-    """The total size of its own bodies."""
+    """The sum of its own bodies, in bytes."""
     key: str | None = None
     """Its idempotency key with the scope, as `key_of` joins them."""
     digest: bytes = b""
+    """The hash of the request that had this key."""
 
     @property
     def first(self) -> int:
+        """The seq of its first message, and its `_id`."""
         return self.messages[0].seq
 
     @property
     def last(self) -> int:
+        """The seq of its last message."""
         return self.messages[-1].seq
 
     @property
     def stored_at(self) -> int:
+        """When all its messages were stored, in ms since 1970."""
         return self.messages[0].stored_at
 
 
@@ -89,19 +93,20 @@ _fields = msgspec.json.Decoder(_Fields)
 _encode = msgspec.json.Encoder().encode
 
 
-def nonce() -> int:
-    """63 random bits."""
+def new_nonce() -> int:
+    """63 random bits, which fit into BSON's signed 64-bit number."""
     return secrets.randbits(63)
 
 
 def key_of(scope: str, key: str) -> str:
-    """Joins a scope and a key to a string that no other pair gives."""
+    """Joins `scope` and `key` to a string that no other pair gives."""
     return f"{len(scope)}:{scope}{key}"
 
 
 def to_document(entry: AppendDocument) -> dict[str, Any]:
-    """The document to insert. All numbers have 64 bits, so that equal numbers are equal on every server."""
-    parts = [_part(message, before) for message, before in zip(entry.messages, entry.before, strict=True)]
+    """The document to insert for `entry`. All numbers have 64 bits, so that equal numbers are equal on every
+    server."""
+    parts = [_part(message, before) for message, before in zip(entry.messages, entry.rooms_before, strict=True)]
     if len(parts) == 1:
         [document] = parts
     else:
@@ -109,7 +114,7 @@ def to_document(entry: AppendDocument) -> dict[str, Any]:
     own: dict[str, Any] = {
         "last": Int64(entry.last),
         "nonce": Int64(entry.nonce),
-        "after": Int64(entry.after),
+        "after": Int64(entry.previous_nonce),
         "before": Int64(entry.bytes_before),
         "size": Int64(entry.size),
     }
@@ -119,7 +124,7 @@ def to_document(entry: AppendDocument) -> dict[str, Any]:
     return {"_id": Int64(entry.first), **document, "timestamp": at, "roomcast": own}
 
 
-def _part(message: Message, before: Trimmed) -> dict[str, Any]:
+def _part(message: Message, before: Trimming) -> dict[str, Any]:
     prev = {"seq": Int64(before.seq), "at": DatetimeMS(before.at), "count": Int64(before.lost)}
     part = {"room": message.room, **_readable(message), "prev": prev}
     if message.type is not None:
@@ -156,15 +161,15 @@ def _body(room: str, type_: str | None, named: Mapping[str, Any]) -> bytes:
 
 
 def from_document(document: Document) -> AppendDocument:
-    """The append that `to_document` was given. Raises `LookupError`, `TypeError` or `ValueError` for a document of
-    another program."""
+    """The append that `to_document` made `document` from. Raises `LookupError`, `TypeError` or `ValueError`
+    for a document of another program."""
     own = document["roomcast"]
     parts = document.get("messages", (document,))
     # Converted, as BSON's 64-bit numbers have a class of their own.
     first, at = int(document["_id"]), int(document["timestamp"])
     return AppendDocument(
         [_message(first + number, at, part) for number, part in enumerate(parts)],
-        [_before(part["prev"]) for part in parts],
+        [_trimmed(part["prev"]) for part in parts],
         int(own["nonce"]),
         int(own["after"]),
         int(own["before"]),
@@ -175,7 +180,7 @@ def from_document(document: Document) -> AppendDocument:
 
 
 def ends_of(document: Document) -> DocumentEnds:
-    """Raises as `from_document` does."""
+    """The ends of `document`, which has at least the fields of `ENDS`. Raises as `from_document` does."""
     own = document["roomcast"]
     at, first, last = int(document["timestamp"]), int(document["_id"]), int(own["last"])
     return DocumentEnds(first, last, at, int(own["before"]), int(own["size"]), int(own["nonce"]))
@@ -189,5 +194,5 @@ def _message(seq: int, at: int, part: Document) -> Message:
     return Message(seq, room, type_, at, int(part["prev"]["seq"]), body)
 
 
-def _before(prev: Document) -> Trimmed:
-    return Trimmed(int(prev["seq"]), int(prev["at"]), int(prev["count"]))
+def _trimmed(prev: Document) -> Trimming:
+    return Trimming(int(prev["seq"]), int(prev["at"]), int(prev["count"]))

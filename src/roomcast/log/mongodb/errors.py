@@ -43,7 +43,7 @@ server-discovery-and-monitoring, "Not writable primary and node is recovering"."
 
 
 def is_away(error: PyMongoError) -> bool:
-    """Whether the error passes by itself, or when the database or the name server is back."""
+    """Whether `error` passes by itself, or when the database or the name server is back."""
     return isinstance(error, ConnectionFailure | ExecutionTimeout) or _no_name_server(error)
 
 
@@ -54,56 +54,66 @@ def _no_name_server(error: PyMongoError) -> bool:
 
 
 def unusable(name: str, error: PyMongoError) -> LogUnusable | None:
-    """The mistake for which a log cannot be opened; None if waiting may help."""
+    """The mistake, shown by `error`, for which the log cannot be opened; None if waiting may help. `name`: the
+    log's name without credentials."""
     if _no_name_server(error):
         return None
     if isinstance(error, InvalidURI):
-        return LogUnusable(f"{name} is no connection string ({said(error)}): use mongodb://HOST/serversentevents.")
+        return LogUnusable(
+            f"{name} is no connection string ({error_text(error)}): use mongodb://HOST/serversentevents."
+        )
     if isinstance(error, ConfigurationError):
         if "wire version" in str(error):
-            return LogUnusable(f"{name} is too old a MongoDB server: use version 4.4 or newer ({said(error)}).")
+            return LogUnusable(
+                f"{name} is too old a MongoDB server: use version 4.4 or newer ({error_text(error)})."
+            )
         return LogUnusable(
-            f"{name} cannot be used as it is written ({said(error)}): correct its host and options."
+            f"{name} cannot be used as it is written ({error_text(error)}): correct its host and options."
         )
     if isinstance(error, OperationFailure) and "requires authentication" in str(error):
         return LogUnusable(_NO_USER.format(name=name))
     if isinstance(error, OperationFailure) and error.code in _UNUSABLE:
-        return LogUnusable(_UNUSABLE[error.code].format(name=name, error=said(error)))
+        return LogUnusable(_UNUSABLE[error.code].format(name=name, error=error_text(error)))
     return None
 
 
 def read_only(name: str) -> LogUnusable:
-    """The server is reached but takes no writes: it is a secondary, or its replica set has no majority."""
+    """The mistake if a server answers but takes no writes: it is a secondary, or its replica set has no majority.
+    `name`: the log's name without credentials."""
     return LogUnusable(_READ_ONLY.format(name=name))
 
 
 def no_caps(name: str, why: str) -> str:
-    """The error text for a server that has no capped collections."""
+    """The error text for a server that has no capped collections. `name`: the log's name without credentials;
+    `why`: how that showed."""
     return f"{name} keeps no capped collections ({why}): use MongoDB itself, not a server that is only compatible."
 
 
-def no_primary(error: PyMongoError) -> bool:
-    """Whether the server reported that it is not the primary now."""
+def is_not_primary(error: PyMongoError) -> bool:
+    """Whether `error` says that the server is not the primary now, which ends with an election."""
     if isinstance(error, NotPrimaryError):
         return True
     return isinstance(error, OperationFailure) and error.code in _MOVING
 
 
 def unavailable(error: PyMongoError) -> LogUnavailable:
-    """The error of an open log whose database does not answer."""
-    if no_primary(error):
+    """The error of an open log whose database answered with `error`, or not at all."""
+    if is_not_primary(error):
         return LogUnavailable("The database has no primary now; everything goes on as soon as there is one.")
     if is_away(error):
-        return LogUnavailable(f"The database cannot be reached ({said(error)}); everything goes on when it can.")
+        return LogUnavailable(
+            f"The database cannot be reached ({error_text(error)}); everything goes on when it can."
+        )
     if isinstance(error, WriteConcernError | WTimeoutError):
-        return LogUnavailable(f"The database cannot keep its write concern ({said(error)}).")
+        return LogUnavailable(f"The database cannot keep its write concern ({error_text(error)}).")
     if isinstance(error, OperationFailure) and error.code == 13:
         return LogUnavailable("The database's user may no longer do this: give it the role readWrite.")
-    return LogUnavailable(f"The database does not answer as it should ({said(error)}).")
+    return LogUnavailable(f"The database does not answer as it should ({error_text(error)}).")
 
 
-def said(error: PyMongoError) -> str:
-    """The server's own text, without the topology and the options that the driver adds to it."""
+def error_text(error: PyMongoError) -> str:
+    """The server's own text of `error` in one line of at most 200 characters, without the topology and the options
+    that the driver adds to it."""
     text = (
         str(error).partition(", Timeout:")[0].partition(", full error:")[0].partition(" (configured timeouts")[0]
     )

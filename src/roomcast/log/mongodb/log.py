@@ -56,11 +56,14 @@ async def open_log(
     tuning: MongoTuning | None = None,
     **durability: object,
 ) -> MongoLog:
-    """Opens the log in the database that the connection string `url` names. Its option `w` decides how durable it
-    is.
+    """Opens the log in the database that the connection string `url` names. The string's option `w` decides how
+    durable the log is.
 
     It also succeeds while the database is away; `epoch` is then empty until the database is reached. Raises
     `LogUnusable`.
+
+    `retention`: the caps of a new collection. `new_epoch`: begin a new epoch. `empty_rooms`: how many rooms
+    without messages are remembered. `tuning`: times for tests. `rest` and `durability` are for other backends.
     """
     if retention.rooms or retention.ages:
         raise LogUnusable(_NO_RULES)
@@ -77,9 +80,10 @@ async def open_log(
 
 
 class MongoLog(LocalLog):
-    """A writer, a reader, a tail that keeps the view current, and the consumers."""
+    """The log as `open_log` returns it. It passes each call to its writer, its reader or its tail."""
 
     def __init__(self, store: Store, configured: Retention, empty_rooms: int, tuning: MongoTuning) -> None:
+        """Takes over `store`, and closes it with the log. `configured`: the caps of a new collection."""
         super().__init__(store.name, Consumers(0, 0, self._fetch, lambda: None))
         self._store = store
         self._reader = MongoReader(store)
@@ -90,18 +94,22 @@ class MongoLog(LocalLog):
 
     @property
     def epoch(self) -> str:
+        """See `Log.epoch`."""
         return self._tail.epoch
 
     @property
     def retention(self) -> Retention:
+        """The caps of the collection, which may differ from the configured ones."""
         return self._tail.retention
 
     @property
     def unwritable(self) -> str:
+        """See `Log.unwritable`."""
         return self._writer.unwritable
 
     async def begin(self, *, new_epoch: bool = False) -> None:
-        """Connects, and begins to follow the collection. Raises `LogUnusable`."""
+        """Connects, begins a new epoch if `new_epoch` says so, and begins to follow the collection. Called once.
+        Raises `LogUnusable`; while the database is away, only if that prevents a new epoch."""
         try:
             await self._tail.begin(new_epoch=new_epoch)
         except PyMongoError as error:
@@ -109,7 +117,7 @@ class MongoLog(LocalLog):
                 raise refusal from error
             if new_epoch or not is_away(error):
                 raise LogUnusable(f"{self.name} cannot be opened: {unavailable(error).detail}") from error
-            self._tail.away(unavailable(error))
+            self._tail.note_outage(unavailable(error))
         except LogUnavailable as error:  # the database is reached, but cannot be used
             raise LogUnusable(error.detail) from error
         self._tasks = [
@@ -118,41 +126,55 @@ class MongoLog(LocalLog):
         ]
 
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:
+        """As `Log.append`: `drafts` go into one document, together with the `idempotency` key."""
         return self._writer.append(AppendRequest(drafts, idempotency))
 
     async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
+        """As `Log.read`, for `selection`, `after`, `limit` and `before`. If a message of the page is trimmed while
+        it is read, the page ends there."""
         return await self._read(self._page, selection, after, limit, before)
 
     async def get(self, seq: int) -> Message | None:
+        """As `Log.get`, for the message `seq`."""
         return await self._read(self._reader.get, seq)
 
     async def seek_newest(self, selection: Selection, count: int, before: int | None = None) -> int:
+        """As `Log.seek_newest`, for `selection`, `count` and `before`."""
         return await self._read(self._seek_newest, selection, count, before)
 
     async def seek_time(self, selection: Selection, since: int) -> int:
+        """As `Log.seek_time`, for `selection` and `since`, in ms since 1970."""
         return await self._read(self._seek_time, selection, since)
 
     async def delete(self, seq: int) -> bool:
+        """Raises `NotOffered` for any `seq`."""
         raise NotOffered(_NO_DELETING)
 
     async def delete_room(self, room: str) -> None:
+        """Raises `NotOffered` for any `room`."""
         raise NotOffered(_NO_DELETING)
 
     async def revoke(self, revocation: Revocation) -> None:
+        """As `Log.revoke`, for `revocation`."""
         await self._read(self._revocations.add, revocation)
 
     async def revocations(self) -> Sequence[Revocation]:
+        """As `Log.revocations`: one small read each time."""
         return await self._read(self._revocations.rows)
 
     def prepare_rules(self, retention: Retention) -> Callable[[], None]:
+        """Raises `NotOffered` if `retention` has rules for rooms or ages. The returned function does nothing."""
         if retention.rooms or retention.ages:
             raise NotOffered(_NO_RULES)
         return lambda: None
 
     async def bounds(self) -> Bounds:
+        """As `Log.bounds`, read from the ends of the collection."""
         return await self._read(self._bounds)
 
     async def rooms(self, prefix: str, sort: RoomSort, after: str | int | None, limit: int) -> Sequence[RoomStats]:
+        """As `Log.rooms`, for `prefix`, `sort`, `after` and `limit`. The database counts the messages of the rooms
+        on the page."""
         return await self._read(self._rooms, prefix, sort, after, limit)
 
     async def _close(self) -> None:
@@ -162,7 +184,7 @@ class MongoLog(LocalLog):
         await self._store.close()
 
     async def _page(self, selection: Selection, after: int, limit: int, before: int | None) -> Page:
-        names, before = await self._found(selection, after, before)
+        names, before = await self._resolve(selection, after, before)
         page = await self._reader.page(names, after, limit, before)
         trimmed = await self._tail.find_trimmed()
         view = self._tail.view
@@ -170,24 +192,24 @@ class MongoLog(LocalLog):
         # A lower bound: the oldest message of these rooms comes after the trimmed ones.
         return page._replace(losses=losses, oldest=trimmed + 1) if losses else page
 
-    async def _found(
+    async def _resolve(
         self, selection: Selection, after: int, before: int | None
     ) -> tuple[frozenset[str], int | None]:
-        """The rooms of a selection; of those matched by prefix, only those with messages after a position.
-        Also the seq before which a page of them ends."""
+        """Returns the rooms of a selection; of those matched by prefix, only those with messages after a position.
+        Also returns the seq before which a page of them ends."""
         if not selection.prefixes:
             return selection.rooms, before
         await self._tail.catch_up()
         view = self._tail.view
         # A room that is created meanwhile is missing, so read no further than the newest message now.
         end = view.newest + 1 if before is None else min(before, view.newest + 1)
-        return selection.rooms.union(view.rooms.begun(selection.prefixes, after)), end
+        return selection.rooms.union(view.rooms.matching(selection.prefixes, after)), end
 
     async def _seek_newest(self, selection: Selection, count: int, before: int | None) -> int:
         await self._tail.catch_up()
         newest = self._tail.view.newest
         end = newest if before is None else max(0, min(newest, before - 1))
-        names, _ = await self._found(selection, 0, before)
+        names, _ = await self._resolve(selection, 0, before)
         seq = await self._reader.seek_newest(names, count, end)
         return end if seq is None else seq - 1
 
@@ -197,7 +219,7 @@ class MongoLog(LocalLog):
         if before and before.last > trimmed:
             return before.last
         known = self._tail.view.rooms
-        names = selection.rooms.union(known.begun(selection.prefixes, 0))
+        names = selection.rooms.union(known.matching(selection.prefixes, 0))
         trimmings = await self._reader.trimmings(names, known, trimmed)
         return position_before(selection, trimmings, known.forgotten, since)
 
@@ -237,7 +259,7 @@ class MongoLog(LocalLog):
             return await read(*args, **kwargs)
         except PyMongoError as error:
             if is_away(error):
-                self._tail.away(unavailable(error))
+                self._tail.note_outage(unavailable(error))
             raise unavailable(error) from error
         except HistoryChanged:
-            raise self._tail.note_change() from None
+            raise self._tail.note_history_change() from None

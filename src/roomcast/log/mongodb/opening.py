@@ -25,9 +25,9 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 
 from roomcast.log.mongodb.diagnosis import from_probe, from_topology
-from roomcast.log.mongodb.errors import no_caps, no_primary, read_only, said, unusable
+from roomcast.log.mongodb.errors import error_text, is_not_primary, no_caps, read_only, unusable
 from roomcast.model.errors import LogUnusable
-from roomcast.model.redact import redact
+from roomcast.model.redact import redacted_url
 from roomcast.model.retention import Retention
 
 Document = dict[str, Any]
@@ -35,10 +35,10 @@ Collection = AsyncCollection[Document]
 
 MESSAGES = "messages"
 METADATA = "roomcast"
-"""The small collection beside it, with the epoch and the rooms."""
+"""The small collection beside it, with the epoch, the rooms and the revocations."""
 _NO_CAP = 10**12
 _NOT_SUPPORTED = frozenset({59, 72, 115, 238, 303, 40415})
-"""The codes with which servers that only speak MongoDB's protocol refuse a missing feature: CommandNotFound,
+"""The error codes for a missing feature, from servers that only speak MongoDB's protocol: CommandNotFound,
 InvalidOptions, CommandNotSupported, NotImplemented, FeatureNotSupported, an unknown field."""
 _FORM = "mongodb://HOST[:PORT]/serversentevents"
 
@@ -49,16 +49,16 @@ class MongoTuning(NamedTuple):
     """Times that differ between MongoDB and its stand-ins, or that tests shorten. They are no user options."""
 
     await_ms: int = 1_000
-    """How long the server waits for news before it answers that there is none."""
-    look_seconds: float = 1.0
-    """Seconds between two looks at the newest document. Without these looks, the loss of the newest document could
-    stay hidden."""
+    """Milliseconds for which the server waits for new documents before it answers that there are none."""
+    check_seconds: float = 1.0
+    """Seconds between two checks of the newest document. Without these checks, the loss of the newest document
+    could stay hidden."""
     patience: float = 10.0
     """Seconds after which a publish that could not be stored is refused."""
     retry_seconds: float = 0.2
     """Seconds between two attempts while the database is away."""
     first_batch: int = 0
-    """How many documents the cursor's first batch has; 0: the server decides."""
+    """The number of documents in the cursor's first batch; 0: the server decides."""
     opened: Callable[[AsyncCursor[Document]], None] | None = None
     """Called with each cursor after its first batch."""
     caps_seconds: float = 60.0
@@ -84,9 +84,10 @@ class Store:
     """The collections of one log, with their read and write concerns."""
 
     def __init__(self, url: str, await_ms: int = MongoTuning().await_ms) -> None:
-        """`await_ms`: how long the tail waits for news. Raises `LogUnusable` if the connection string is wrong, or
-        has limits that are too short for that wait."""
-        self.name = redact(url)
+        """Prepares connections to `url`, and opens none yet. `await_ms`: the milliseconds for which the tail waits
+        for new documents. Raises `LogUnusable` if the connection string is wrong, or has limits that are too short
+        for that wait."""
+        self.name = redacted_url(url)
         self.client = _client(url, self.name)
         self._tls = _uses_tls(url)
         _check_limits(self.client.options, await_ms)
@@ -97,12 +98,12 @@ class Store:
         self.database = database.with_options(codec, ReadPreference.PRIMARY, concern, ReadConcern(level))
         self.messages: Collection = self.database[MESSAGES]
         self.metadata: Collection = self.database[METADATA]
-        # Also sees documents that are not confirmed yet.
+        # This one also sees documents that are not confirmed yet.
         self.latest = self.messages.with_options(read_concern=ReadConcern("local"))
 
     async def prepare(self, retention: Retention) -> Retention:
-        """Creates the collection and its indexes if they are missing. Returns the caps in force. Raises
-        `LogUnusable`, and `PyMongoError` if the database is away."""
+        """Creates the collection, with the caps of `retention`, and its indexes if they are missing. Returns the
+        caps in force. Raises `LogUnusable`, and `PyMongoError` if the database is away."""
         caps = await self.caps()
         if caps is None:
             await self._create(retention)
@@ -111,7 +112,7 @@ class Store:
             raise LogUnusable(no_caps(self.name, f"it does not list the collection {MESSAGES}"))
         await self.messages.create_index([("room", 1), ("_id", 1)])
         await self.messages.create_index("roomcast.key", sparse=True)
-        await self._count_foreign()
+        await self._warn_of_foreign()
         return caps
 
     async def caps(self) -> Retention | None:
@@ -120,24 +121,25 @@ class Store:
         return None if options is None else self._caps(options)
 
     def refusal(self, error: PyMongoError) -> LogUnusable | None:
-        """The mistake for which this log cannot be opened; None if waiting may help."""
+        """The mistake, shown by `error`, for which this log cannot be opened; None if waiting may help."""
         topology = self.client.topology_description
         # In a replica set, this is an election, which passes. A server that was named alone stays a secondary.
-        if no_primary(error) and topology.topology_type_name == "Single":
+        if is_not_primary(error) and topology.topology_type_name == "Single":
             return read_only(self.name)
         if isinstance(error, ServerSelectionTimeoutError):
             return from_topology(self.name, topology)
         return unusable(self.name, error)
 
     async def diagnose(self, error: PyMongoError) -> LogUnusable | None:
-        """Like `refusal`; if the driver could talk to no server, also probes the servers, which takes about a
-        second longer."""
+        """Like `refusal`. If `error` says that the driver could talk to no server, also probes the servers, which
+        takes about a second longer."""
         found = self.refusal(error)
         if found or not isinstance(error, ServerSelectionTimeoutError):
             return found
         return await from_probe(self.name, self.client.topology_description, tls=self._tls)
 
     async def close(self) -> None:
+        """Closes all connections. No other method may be called afterwards."""
         await self.client.close()
 
     async def _options(self) -> Mapping[str, Any] | None:
@@ -154,7 +156,7 @@ class Store:
             return
         except OperationFailure as error:
             if error.code in _NOT_SUPPORTED:
-                raise LogUnusable(no_caps(self.name, said(error))) from error
+                raise LogUnusable(no_caps(self.name, error_text(error))) from error
             if error.code != 48:  # NamespaceExists: another process has created it meanwhile
                 raise
 
@@ -166,7 +168,7 @@ class Store:
             )
         return Retention(int(options.get("max") or _NO_CAP), int(options["size"]))
 
-    async def _count_foreign(self) -> None:
+    async def _warn_of_foreign(self) -> None:
         ours = await self.messages.count_documents({"_id": {"$gte": 1}})
         foreign = await self.messages.estimated_document_count() - ours
         if foreign > 0:
@@ -255,5 +257,5 @@ def _limited(requested: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def int64(values: Mapping[str, int]) -> dict[str, Int64]:
-    """The values as BSON's 64-bit numbers."""
+    """`values` as BSON's 64-bit numbers."""
     return {name: Int64(value) for name, value in values.items()}

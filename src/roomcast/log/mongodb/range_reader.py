@@ -1,4 +1,4 @@
-"""Reads the documents from the newest seen one on, and finds out why the newest seen one may be missing."""
+"""Reads the documents after the newest one seen. If that one is missing, finds out why."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class RangeReader:
         """When the newest seen document was first found missing, on the loop's clock."""
 
     async def read(self, view: View) -> bool:
-        """Reads one range into the view. Returns whether it reached the end. Raises `HistoryChanged`,
-        `LogUnavailable`, `PyMongoError`."""
+        """Reads the next documents into `view`, at most `RANGE_DOCUMENTS`. Returns whether these were the last.
+        Raises `HistoryChanged`, `LogUnavailable`, `PyMongoError`."""
         seen = view.seen
         entries = await (self._reader.since(seen.first) if seen.nonce else self._reader.range(max(1, seen.last)))
         # Compared with what was seen before the read: the view may have grown meanwhile.
@@ -37,8 +37,8 @@ class RangeReader:
         return len(entries) < RANGE_DOCUMENTS
 
     async def _find_missing(self, seen: NewestSeen, entries: Sequence[AppendDocument]) -> None:
-        """Decides why the newest seen document is missing: it is trimmed, not yet on a new primary, or lost.
-        `entries`: the documents after it. Raises `HistoryChanged`, `LogUnavailable`."""
+        """Decides why the newest seen document is missing: it is trimmed (returns), not yet on a new primary
+        (raises `LogUnavailable`) or lost (raises `HistoryChanged`). `entries`: the documents after it."""
         oldest = await self._reader.oldest()
         if oldest and oldest.first > seen.last:
             return

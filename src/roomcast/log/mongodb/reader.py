@@ -1,4 +1,4 @@
-"""Reads the collection. Every query is limited to numeric `_id`s (`numbers`): in BSON's order an ObjectId is
+"""Reads the collection. Every query is limited to numeric `_id`s (`id_range`): in BSON's order an ObjectId is
 greater than any number, so an unlimited sort on `_id` would find documents of other programs.
 """
 
@@ -15,7 +15,7 @@ from roomcast.log.base import PAGE_BYTES, Loss, Page, RoomStats
 from roomcast.log.mongodb.documents import ENDS, AppendDocument, DocumentEnds, ends_of, from_document
 from roomcast.log.mongodb.opening import Collection, Document, Store
 from roomcast.log.mongodb.rooms import KnownRooms
-from roomcast.log.trimming import Trimmed, losses_between
+from roomcast.log.trimming import Trimming, losses_between
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.message import Message
 from roomcast.model.rooms import Selection
@@ -27,8 +27,8 @@ BATCH = 1_000
 RANGE_DOCUMENTS = 1_000
 _FIRST_DOCUMENTS = 4
 _GROWTH = 8
-"""A page is read in parts. Each has at most this many times as many documents as the one before: their size is
-known only once they are read, and 1,000 of the largest are a gigabyte."""
+"""A page is read in parts. Each part has at most this many times as many documents as the part before: the size of
+documents is known only once they are read, and 1,000 of the largest are a gigabyte."""
 _DOCUMENTS_AT_ONCE = 64
 """How many documents of a part the database sends at once."""
 _NO_END = 2**62
@@ -43,42 +43,44 @@ class MongoReader:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._messages = store.messages
-        self.reads = 0
-        """How many queries were made."""
 
     async def range(self, seq: int, limit: int = RANGE_DOCUMENTS) -> list[AppendDocument]:
-        """The first documents, beginning with the one that holds `seq`."""
+        """The first `limit` documents, beginning with the one that holds the message `seq`."""
         return await self._find(self._messages, _holding(seq), ASCENDING, limit)
 
     async def since(self, first: int, limit: int = RANGE_DOCUMENTS) -> list[AppendDocument]:
-        """The first documents with `_id` >= `first`. Cheaper than `range`, which also has to search the documents
-        before `seq`."""
-        return await self._find(self._messages, {"_id": numbers(first)}, ASCENDING, limit)
+        """The first `limit` documents with `_id` >= `first`. Cheaper than `range`, which also has to search the
+        documents before its `seq`."""
+        return await self._find(self._messages, {"_id": id_range(first)}, ASCENDING, limit)
 
     async def oldest(self) -> DocumentEnds | None:
         """The oldest document; None if there is none."""
-        return await self._ends(self._messages, {"_id": numbers(1)}, ASCENDING)
+        return await self._ends(self._messages, {"_id": id_range(1)}, ASCENDING)
 
     async def newest(self, session: AsyncClientSession | None = None) -> DocumentEnds | None:
-        """The newest confirmed document; None if there is none."""
-        return await self._ends(self._messages, {"_id": numbers(1)}, DESCENDING, session)
+        """The newest confirmed document; None if there is none. With a `session`, later reads of that session
+        never see an earlier state."""
+        return await self._ends(self._messages, {"_id": id_range(1)}, DESCENDING, session)
 
     async def latest(self) -> DocumentEnds | None:
         """The newest document, even if it is not confirmed yet."""
-        return await self._ends(self._store.latest, {"_id": numbers(1)}, DESCENDING)
+        return await self._ends(self._store.latest, {"_id": id_range(1)}, DESCENDING)
 
     async def with_keys(self, keys: Sequence[str]) -> Sequence[AppendDocument]:
-        """The documents that have these idempotency keys, including those that are not confirmed yet."""
+        """The documents that have these idempotency `keys` (made by `key_of`), including documents that are not
+        confirmed yet."""
         return await self._find(
-            self._store.latest, {"_id": numbers(1), "roomcast.key": {"$in": list(keys)}}, ASCENDING, 0
+            self._store.latest, {"_id": id_range(1), "roomcast.key": {"$in": list(keys)}}, ASCENDING, 0
         )
 
     async def get(self, seq: int) -> Message | None:
+        """The message `seq`; None if it is not retained, or not stored yet."""
         entry = _one(await self._find(self._messages, _holding(seq), ASCENDING, 1))
         return entry.messages[seq - entry.first] if entry and entry.first <= seq else None
 
     async def page(self, rooms: frozenset[str], after: int, limit: int, before: int | None) -> Page:
-        """A page without its losses."""
+        """The page that `Log.read` describes, without its losses: the first messages of `rooms` with after < seq <
+        before. It has at most `limit` messages, or at least one."""
         # In one session, a later read never sees an earlier state, not even on another primary.
         async with self._store.client.start_session() as session:
             newest = await self.newest(session)
@@ -96,20 +98,19 @@ class MongoReader:
                 more = cut or len(entries) > limit
                 if more or whole:
                     return Page(messages, messages[-1].seq if more and messages else end, [])
-                query = {"_id": numbers(part[-1].last + 1, end)} | of_rooms
+                query = {"_id": id_range(part[-1].last + 1, end)} | of_rooms
                 count = min(_next_count(count, entries), limit + 1 - len(entries))
 
     async def _part(
         self, query: Mapping[str, Any], count: int, session: AsyncClientSession
     ) -> tuple[list[AppendDocument], bool]:
         """Reads up to `count` documents, but no more than fill a page. Also returns whether none are left."""
-        self.reads += 1
         found = self._messages.find(query, session=session).sort("_id", ASCENDING).limit(count)
         entries: list[AppendDocument] = []
         size = 0
         async with found.batch_size(_DOCUMENTS_AT_ONCE) as cursor:
             async for document in cursor:
-                entries.append(ours(from_document, document))
+                entries.append(parse(from_document, document))
                 size += entries[-1].size
                 if size >= PAGE_BYTES:
                     return entries, False
@@ -125,15 +126,21 @@ class MongoReader:
         after: int,
         before: int | None,
     ) -> Sequence[Loss]:
-        """The losses of these rooms before the first message of each on the page, judged by its `prev`."""
+        """The losses between `after` and `before`, in order, for a `page` that was read before.
+
+        `selection`: the rooms as requested; `names`: the rooms that the page was read for. `rooms`: the rooms that
+        this process knows. `trimmed`: the seq up to which the collection was trimmed after the read. The `prev` of
+        each room's first message on the page tells what the room lost before it. For more than `MOST_NAMED` rooms,
+        there is one loss without a room's name.
+        """
         if after >= trimmed:
             return []
         if len(names) > MOST_NAMED:  # reporting them room by room would take a query for each room
             position = trimmed if before is None else min(trimmed, before - 1)
             return [Loss("", position, position, position)]
-        known: dict[str, Trimmed] = {}
+        known: dict[str, Trimming] = {}
         for message in page.messages:
-            known.setdefault(message.room, Trimmed(message.prev, 0, 0))
+            known.setdefault(message.room, Trimming(message.prev, 0, 0))
         found = await self.trimmings(names, rooms, trimmed)
         for room, first in known.items():
             # The room's oldest message may have been trimmed during the read. The page has it, so it is not
@@ -142,45 +149,46 @@ class MongoReader:
                 found[room] = first._replace(lost=found[room].lost)
         return losses_between(selection, found, rooms.forgotten, after, before, rooms.between)
 
-    async def trimmings(self, names: frozenset[str], rooms: KnownRooms, trimmed: int) -> dict[str, Trimmed]:
-        """How far each of these rooms is trimmed."""
+    async def trimmings(self, names: frozenset[str], rooms: KnownRooms, trimmed: int) -> dict[str, Trimming]:
+        """How far each of the rooms `names` is trimmed, if the collection is trimmed up to the seq `trimmed`.
+        Takes one read for each room that has messages by `rooms`."""
         return {room: await self._trimming(room, rooms, trimmed) for room in names}
 
-    async def _trimming(self, room: str, rooms: KnownRooms, trimmed: int) -> Trimmed:
+    async def _trimming(self, room: str, rooms: KnownRooms, trimmed: int) -> Trimming:
         newest = rooms.newest_of(room)
         if newest.seq <= trimmed:
             return newest
-        oldest = _one(await self._find(self._messages, {"_id": numbers(1), "room": room}, ASCENDING, 1))
+        oldest = _one(await self._find(self._messages, {"_id": id_range(1), "room": room}, ASCENDING, 1))
         if oldest is None:  # it was trimmed meanwhile
             return newest
         index = next(n for n, message in enumerate(oldest.messages) if message.room == room)
-        return oldest.before[index]
+        return oldest.rooms_before[index]
 
     async def seek_newest(self, rooms: frozenset[str], count: int, end: int) -> int | None:
-        """The seq of the oldest of the newest `count` messages up to `end`."""
-        query = {"_id": numbers(1, end), "room": {"$in": sorted(rooms)}}
+        """The seq of the oldest of the newest `count` messages of `rooms` up to the seq `end`; None if there are
+        none."""
+        query = {"_id": id_range(1, end), "room": {"$in": sorted(rooms)}}
         # One more than needed: the first document found may reach beyond `end`.
         entries = await self._find(self._messages, query, DESCENDING, count + 1)
         seqs = [m.seq for e in entries for m in reversed(e.messages) if m.room in rooms and m.seq <= end]
         return seqs[:count][-1] if count and seqs else None
 
     async def last_before(self, time: int) -> DocumentEnds | None:
-        """The newest document stored before a time (ms since 1970)."""
+        """The newest document stored before `time` (ms since 1970); None if there is none."""
         # Searched from the end: most requests are for recent times.
-        query = {"_id": numbers(1), "timestamp": {"$lt": DatetimeMS(time)}}
+        query = {"_id": id_range(1), "timestamp": {"$lt": DatetimeMS(time)}}
         return await self._ends(self._messages, query, DESCENDING)
 
-    async def count(self, rooms: Mapping[str, Trimmed]) -> Sequence[RoomStats]:
-        """Counts the messages of these rooms. `rooms` has the newest message of each. Reads only the documents of
-        these rooms, by the index."""
+    async def count(self, rooms: Mapping[str, Trimming]) -> Sequence[RoomStats]:
+        """Counts the messages of `rooms`, which has the newest message of each. Leaves out rooms without messages.
+        Reads only the documents of these rooms, by the index."""
         names = list(rooms)
         steps: list[Mapping[str, Any]] = [
-            {"$match": {"_id": numbers(1), "room": {"$in": names}}},
+            {"$match": {"_id": id_range(1), "room": {"$in": names}}},
             {"$unwind": "$room"},
             {"$match": {"room": {"$in": names}}},
             {"$group": {"_id": "$room", "messages": {"$sum": 1}}},
         ]
-        self.reads += 1
         counted = {found["_id"]: found["messages"] async for found in await self._messages.aggregate(steps)}
         return [
             RoomStats(room, counted[room], newest.seq, newest.at)
@@ -196,9 +204,8 @@ class MongoReader:
         limit: int,
         session: AsyncClientSession | None = None,
     ) -> list[AppendDocument]:
-        self.reads += 1
         cursor = collection.find(query, session=session).sort("_id", direction).limit(limit)
-        return [ours(from_document, document) async for document in cursor]
+        return [parse(from_document, document) async for document in cursor]
 
     async def _ends(
         self,
@@ -207,13 +214,13 @@ class MongoReader:
         direction: int,
         session: AsyncClientSession | None = None,
     ) -> DocumentEnds | None:
-        self.reads += 1
         found = await collection.find_one(query, ENDS, sort=[("_id", direction)], session=session)
-        return ours(ends_of, found) if found else None
+        return parse(ends_of, found) if found else None
 
 
-def ours(read: Callable[[Document], T], document: Document) -> T:
-    """Reads a document. Raises `LogUnavailable` if it is another program's and its `_id` is a number."""
+def parse(read: Callable[[Document], T], document: Document) -> T:
+    """Reads `document` with the function `read`. Raises `LogUnavailable` if it is a document of another program,
+    whose `_id` is a number."""
     try:
         return read(document)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -223,14 +230,14 @@ def ours(read: Callable[[Document], T], document: Document) -> T:
         ) from error
 
 
-def numbers(first: int, last: int = _NO_END) -> dict[str, Int64]:
-    """The condition on `_id` for first <= seq <= last."""
+def id_range(first: int, last: int = _NO_END) -> dict[str, Int64]:
+    """The condition for `first` <= `_id` <= `last`."""
     return {"$gte": Int64(first), "$lte": Int64(last)}
 
 
 def _holding(seq: int, last: int = _NO_END) -> dict[str, Any]:
     """The condition for the document with `seq` and all after it. The bounds of `_id` let it use the index."""
-    return {"_id": numbers(max(1, seq - BATCH + 1), last), "roomcast.last": {"$gte": Int64(seq)}}
+    return {"_id": id_range(max(1, seq - BATCH + 1), last), "roomcast.last": {"$gte": Int64(seq)}}
 
 
 def _one(entries: Sequence[AppendDocument]) -> AppendDocument | None:

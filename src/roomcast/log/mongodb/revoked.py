@@ -1,7 +1,7 @@
 """The revocations, in the small collection beside the messages.
 
-Each is a document of its own. Another document has a version that changes with each revocation. Only that one is
-read every second.
+Each revocation is a document of its own. One more document has a version that changes with each revocation. Only
+this one is read every second.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class MongoRevocations:
         self._known = KeptRevocations()
 
     async def add(self, revocation: Revocation) -> None:
-        """Keeps a revocation. Raises `TooManyRevocations`, and `PyMongoError` if the database is away."""
+        """Keeps `revocation`. Raises `TooManyRevocations`, and `PyMongoError` if the database is away."""
         await self.rows()
         self._known.check(revocation)
         sub, iss, before = revocation

@@ -1,4 +1,4 @@
-"""Each room's newest message, its time, and how many the room ever had. No I/O.
+"""Remembers of each room its newest message, and how many messages it ever had. No I/O.
 
 Rooms without messages are remembered, too, so that their followers get no false alarm. If there are more than
 `empty_rooms` of them, those that have been empty for longest are forgotten, and a watermark stands for them.
@@ -13,22 +13,23 @@ from roomcast.log.base import RoomSort
 from roomcast.log.mongodb.documents import AppendDocument
 from roomcast.log.register import Register
 from roomcast.log.room_list import RoomList
-from roomcast.log.trimming import Trimmed, watermark
+from roomcast.log.trimming import Trimming, watermark
 
-NOTHING = Trimmed(0, 0, 0)
+NOTHING = Trimming(0, 0, 0)
 
 
 class KnownRooms:
-    """Each room as it would be if all its messages were trimmed: `seq` and `at` of its newest message, and `lost`,
-    how many it ever had."""
+    """The newest message of each room, as a `Trimming`: `seq` and `at` of that message, and in `lost` how many
+    messages the room ever had. That is how far the room will be trimmed once all its messages are gone."""
 
     def __init__(
-        self, known: Iterable[tuple[str, Trimmed]], forgotten: Trimmed, empty_rooms: int, register: Register
+        self, known: Iterable[tuple[str, Trimming]], forgotten: Trimming, empty_rooms: int, register: Register
     ) -> None:
-        """`forgotten`: the trimming to assume for other rooms. `empty_rooms`: how many rooms without messages are
-        remembered. `register`: lists the messages after those of the `known` rooms."""
+        """`known`: the rooms to begin with. `forgotten`: the trimming to assume for other rooms. `empty_rooms`:
+        how many rooms without messages are remembered. `register`: will list the messages that are noted from now
+        on."""
         self._known = dict(sorted(known, key=lambda row: row[1].seq))
-        """In the order of their newest message."""
+        """In the order of their newest messages."""
         self._listed = RoomList()
         for room, newest in self._known.items():
             self._listed.note(room, newest.seq)
@@ -40,34 +41,34 @@ class KnownRooms:
         self._register = register
         """The messages of each room, as far as this process has seen them."""
 
-    def newest_of(self, room: str) -> Trimmed:
-        """A room's newest message, or the watermark."""
+    def newest_of(self, room: str) -> Trimming:
+        """The newest message of `room`; `forgotten` if the room is not known."""
         return self._known.get(room, self.forgotten)
 
     def note(self, entry: AppendDocument) -> None:
-        """Adds a document. The state of the rooms before it comes from its own fields, not from this table."""
-        for message, before in zip(entry.messages, entry.before, strict=True):
+        """Adds the messages of `entry`, the next document. The state of the rooms before it comes from its own
+        fields, not from this table."""
+        for message, before in zip(entry.messages, entry.rooms_before, strict=True):
             self._known.pop(message.room, None)
-            self._known[message.room] = Trimmed(message.seq, message.stored_at, before.lost + 1)
+            self._known[message.room] = Trimming(message.seq, message.stored_at, before.lost + 1)
             self._listed.note(message.room, message.seq)
             self._changed.add(message.room)
             self._register.note(message.room, (message.seq,))
         self._register.reached(entry.last)
 
-    def forget(self, trimmed: int) -> bool:
-        """Forgets the rooms empty for longest, if more than `empty_rooms` are empty. Returns whether
-        it forgot any."""
+    def forget(self, trimmed: int) -> None:
+        """Forgets the rooms that have been empty for longest, if more than `empty_rooms` are empty. Empty are
+        rooms without messages after the seq `trimmed`."""
         empty = list(takewhile(lambda row: row[1].seq <= trimmed, self._known.items()))
         for room, newest in empty[: max(0, len(empty) - self._empty_rooms)]:
             del self._known[room]
             self._listed.drop(room)
             self._changed.discard(room)
             self.forgotten = watermark(newest.seq, newest.at)
-        return len(empty) > self._empty_rooms
 
-    def lose(self, trimmed: int, at: int) -> None:
-        """Forgets everything: all messages up to the seq `trimmed` are gone, and this process never saw some of
-        them. Any room may have had one of those."""
+    def forget_all(self, trimmed: int, at: int) -> None:
+        """Forgets all rooms. All messages up to the seq `trimmed` are gone, and this process never saw some of
+        them: any room may have had one of those. `at`: an upper bound for their times, in ms since 1970."""
         self._known.clear()
         self._listed.clear()
         self._changed.clear()
@@ -75,29 +76,31 @@ class KnownRooms:
         self._register.begin(trimmed)
 
     def between(self, room: str, after: int, last: int) -> int:
-        """An upper bound for the messages that a room had with after < seq <= last."""
+        """An upper bound for the messages that `room` had with `after` < seq <= `last`."""
         if room not in self._known:
             return last
         return self._register.between(room, after, last)
 
     def page(
         self, prefix: str, sort: RoomSort, after: str | int | None, limit: int, trimmed: int
-    ) -> dict[str, Trimmed]:
-        """A page of the rooms that have messages newer than `trimmed`, in the order of `sort`."""
+    ) -> dict[str, Trimming]:
+        """The first `limit` rooms whose names begin with `prefix`, in the order of `sort`, and after the room or
+        seq `after` in that order. Leaves out rooms without messages after the seq `trimmed`."""
         listed = ((room, self._known[room]) for room in self._listed.walk(prefix, sort, after))
         if sort == "newest":
             listed = takewhile(lambda row: row[1].seq > trimmed, listed)  # type: ignore[assignment]
         return dict(islice((row for row in listed if row[1].seq > trimmed), limit))
 
-    def begun(self, prefixes: Sequence[str], after: int) -> Iterator[str]:
-        """The rooms whose names begin with one of these prefixes and that have had messages after a position."""
+    def matching(self, prefixes: Sequence[str], after: int) -> Iterator[str]:
+        """The rooms whose names begin with one of `prefixes` and whose newest message comes after the seq `after`,
+        trimmed or not."""
         names = chain.from_iterable(self._listed.walk(prefix, "name", None) for prefix in prefixes)
         return (room for room in names if self._known[room].seq > after)
 
-    def changed(self) -> dict[str, Trimmed]:
-        """The rooms to save."""
+    def changed(self) -> dict[str, Trimming]:
+        """The rooms that have changed since they were saved, to be passed to `note_saved` once they are."""
         return {room: self._known[room] for room in self._changed}
 
-    def saved(self, rooms: dict[str, Trimmed]) -> None:
-        """Notes that these rooms were saved with these values."""
+    def note_saved(self, rooms: dict[str, Trimming]) -> None:
+        """Notes that `rooms` were saved with these values."""
         self._changed -= {room for room, newest in rooms.items() if self._known.get(room, newest) == newest}

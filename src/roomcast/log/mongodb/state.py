@@ -15,7 +15,7 @@ from pymongo import ReturnDocument, UpdateOne
 
 from roomcast.log.mongodb.opening import Store, int64
 from roomcast.log.mongodb.rooms import KnownRooms
-from roomcast.log.trimming import Trimmed, watermark
+from roomcast.log.trimming import Trimming, watermark
 from roomcast.model.message import new_epoch
 
 _LOG = "log"
@@ -28,13 +28,13 @@ class SharedState(NamedTuple):
     epoch: str
     counted: int
     """Every room with a message up to this seq is saved, or forgotten."""
-    forgotten: Trimmed
+    forgotten: Trimming
     timed_after: int = 0
     """Message times start over after this message: the clock may have been wrong before."""
 
 
 async def load(store: Store) -> SharedState:
-    """Loads the state, or creates it."""
+    """Loads the state from the metadata of `store`; creates it in a new log. Raises `PyMongoError`."""
     fresh = {"epoch": new_epoch(), **int64({"counted": 0, "forgotten": 0, "forgotten_at": 0})}
     found = await store.metadata.find_one_and_update(
         {"_id": _LOG}, {"$setOnInsert": fresh}, upsert=True, return_document=ReturnDocument.AFTER
@@ -43,14 +43,16 @@ async def load(store: Store) -> SharedState:
 
 
 async def read(store: Store) -> SharedState:
-    """Like `load`, but cheaper: it writes only if there is no state."""
+    """Like `load`, but cheaper: it writes to `store` only if there is no state."""
     found = await store.metadata.find_one({"_id": _LOG})
     return await load(store) if found is None else _state(found)
 
 
 async def begin_epoch(store: Store, before: str, counted: int, timed_after: int) -> SharedState:
-    """Begins a new epoch after the epoch `before`, unless another process has done so, and forgets the rooms.
-    Message times start over after the message `timed_after`; 0: they continue."""
+    """Begins a new epoch in `store` after the epoch `before`, unless another process has done so. Forgets the
+    rooms with messages after the seq `counted`, which is the end of what is trimmed. Message times start over
+    after the message `timed_after`; 0: they continue. Returns the state that is in force. Raises
+    `PyMongoError`."""
     # Each client with an id of the old epoch is told of a gap, so nothing about the old rooms is needed.
     fresh = {
         "epoch": new_epoch(),
@@ -61,17 +63,18 @@ async def begin_epoch(store: Store, before: str, counted: int, timed_after: int)
     return await read(store)
 
 
-async def load_rooms(store: Store) -> list[tuple[str, Trimmed]]:
-    """All saved rooms, as `KnownRooms` keeps them."""
+async def load_rooms(store: Store) -> list[tuple[str, Trimming]]:
+    """All rooms saved in `store`, as `KnownRooms` keeps them. Raises `PyMongoError`."""
     cursor = store.metadata.find({"room": {"$exists": True}})
     return [
-        (room["room"], Trimmed(int(room["newest"]), int(room["newest_at"]), int(room["count"])))
+        (room["room"], Trimming(int(room["newest"]), int(room["newest_at"]), int(room["count"])))
         async for room in cursor
     ]
 
 
 async def save(store: Store, rooms: KnownRooms, newest: int) -> None:
-    """Saves the rooms that have changed, and records that all are saved up to the seq `newest`."""
+    """Saves the changes of `rooms` in `store`, and records that all rooms are saved up to the seq `newest`. Raises
+    `PyMongoError`."""
     changed, forgotten = rooms.changed(), rooms.forgotten
     updates = [_update(room, state) for room, state in changed.items()]
     for start in range(0, len(updates), _PART):
@@ -80,10 +83,10 @@ async def save(store: Store, rooms: KnownRooms, newest: int) -> None:
     await store.metadata.update_one({"_id": _LOG}, {"$max": state})
     if forgotten.seq:
         await store.metadata.delete_many({"newest": {"$lte": Int64(forgotten.seq)}})
-    rooms.saved(changed)
+    rooms.note_saved(changed)
 
 
-def _update(room: str, newest: Trimmed) -> UpdateOne:
+def _update(room: str, newest: Trimming) -> UpdateOne:
     state = int64({"newest": newest.seq, "newest_at": newest.at, "count": newest.lost})
     return UpdateOne({"_id": f"room {room}"}, {"$max": state, "$setOnInsert": {"room": room}}, upsert=True)
 

@@ -1,4 +1,4 @@
-"""Decides which of several processes writes next: each takes a ticket, and waits for those before it.
+"""Decides which of several processes writes next: each one takes a ticket, and waits for the tickets before it.
 
 Laws:
 - The lock is only advice: the unique index on `_id` decides what is stored. If a ticket is lost, skipped or taken
@@ -21,14 +21,14 @@ from roomcast.log.mongodb.opening import Collection, Store
 
 _COUNTER = {"_id": "turn"}
 _ALONE = 16
-"""After this many turns without another process, a process takes no more tickets. It then looks for others once in
-this many writes."""
+"""After this many turns in which it saw no other process, a process takes no more tickets. From then on it looks
+for others once in this many writes."""
 _SHORTEST_SECONDS = 0.02
 _LONGEST_SECONDS = 0.25
 """If there is more to write, a turn goes on after its first write for as long as that write took, within these
-bounds. So about half of the time is spent on changing turns, however slow that is. No process waits for long."""
+bounds. So changing turns takes about half of the time, however slow it is, and no process waits for long."""
 _POLL_SECONDS = 0.005
-"""Seconds between two looks at the counter, for each process that is before us."""
+"""Seconds between two reads of the counter, times the number of processes before us."""
 _LONGEST_POLL_SECONDS = 0.1
 _STALE_SECONDS = 1.0
 _STALE_TURNS = 4
@@ -36,7 +36,7 @@ _STALE_TURNS = 4
 died."""
 
 
-class Counter(NamedTuple):
+class TicketCounter(NamedTuple):
     """The document that all processes share."""
 
     taken: int = 0
@@ -51,79 +51,82 @@ class TicketLock:
     """The lock as one process uses it."""
 
     def __init__(self, store: Store) -> None:
+        """`store`: the log whose writers the lock orders."""
         # The loss of the counter in a failover does no harm, so writes need not be confirmed by a majority.
         self._metadata: Collection = store.metadata.with_options(
             write_concern=WriteConcern(1), read_concern=ReadConcern("local")
         )
-        self._queues = False
+        self._queueing = False
         """Whether this process takes tickets, because others write as well."""
-        self._number = 0
+        self._ticket = 0
         """Our last ticket."""
         self._waiting = False
         """Whether we have a ticket whose turn is not over."""
         self._held = False
         """Whether it is our turn."""
-        self._alone = 0
+        self._turns_alone = 0
         """How many of our turns, or writes without a ticket, have passed since another process was seen."""
-        self._since = 0.0
+        self._began_at = 0.0
         """When our turn began, or when another process last wrote during it."""
-        self._until = 0.0
-        """When our turn ends; 0 before its first write."""
+        self._ends_at = 0.0
+        """When our turn ends, on the loop's clock; 0 before its first write."""
         self._took = 0.0
-        """How long our last turn took; a busy database makes turns longer for all."""
+        """How many seconds our last turn took; a busy database makes turns longer for all."""
 
     def start_queueing(self) -> None:
-        """Takes tickets from now on: another process was faster again."""
-        self._queues, self._alone = True, 0
-        self._since = _time()
+        """Makes this process take tickets from now on. Called when another process was faster repeatedly."""
+        self._queueing, self._turns_alone = True, 0
+        self._began_at = _time()
 
     async def acquire(self) -> int:
-        """Waits for our turn. Returns the newest seq in the log then, or 0 if no other process has written. Raises
-        `PyMongoError`, and can be called again after that."""
-        if not self._queues or self._held:
+        """Waits for our turn, or not at all while this process takes no tickets. Returns the newest seq in the log
+        after the turn before ours; 0 if no other process has written since our last turn. Raises `PyMongoError`,
+        and can be called again after that."""
+        if not self._queueing or self._held:
             return 0
-        before = self._number
+        before = self._ticket
         counter = await self._take() if not self._waiting else await self._look()
         counter = await self._wait(counter)
-        self._held, self._since, self._until = True, _time(), 0.0
-        if self._number == before + 1:
+        self._held, self._began_at, self._ends_at = True, _time(), 0.0
+        if self._ticket == before + 1:
             return 0
-        self._alone = 0
+        self._turns_alone = 0
         return counter.newest
 
     def may_continue(self) -> bool:
-        """Whether our turn continues after a write."""
+        """Whether our turn goes on after a write that has just ended. If not, call `release`."""
         if not self._held:
             return False
         now = _time()
-        if not self._until:
-            self._until = now + min(max(now - self._since, _SHORTEST_SECONDS), _LONGEST_SECONDS)
-        return now < self._until
+        if not self._ends_at:
+            self._ends_at = now + min(max(now - self._began_at, _SHORTEST_SECONDS), _LONGEST_SECONDS)
+        return now < self._ends_at
 
     async def release(self, newest: int) -> None:
-        """Ends our turn. `newest`: the newest seq in the log. Raises `PyMongoError`."""
-        self._alone += 1
+        """Ends our turn, or a write without a ticket. `newest`: the newest seq in the log, for the next process.
+        Raises `PyMongoError`."""
+        self._turns_alone += 1
         if self._waiting:
             self._waiting = self._held = False
-            self._took = _time() - self._since
-            self._queues = self._alone < _ALONE
-            await self._update({"$max": {"served": Int64(self._number)}, "$set": {"newest": Int64(newest)}})
-        elif self._alone >= _ALONE:
-            self._alone = 0
+            self._took = _time() - self._began_at
+            self._queueing = self._turns_alone < _ALONE
+            await self._update({"$max": {"served": Int64(self._ticket)}, "$set": {"newest": Int64(newest)}})
+        elif self._turns_alone >= _ALONE:
+            self._turns_alone = 0
             counter = await self._look()
-            self._queues = counter.taken > counter.served
+            self._queueing = counter.taken > counter.served
 
-    async def _take(self) -> Counter:
+    async def _take(self) -> TicketCounter:
         counter = await self._update({"$inc": {"taken": Int64(1)}})
-        self._number, self._waiting = counter.taken, True
+        self._ticket, self._waiting = counter.taken, True
         return counter
 
-    async def _wait(self, counter: Counter) -> Counter:
+    async def _wait(self, counter: TicketCounter) -> TicketCounter:
         moved, patience = _time(), max(_STALE_SECONDS, _STALE_TURNS * self._took)
-        while (before := self._number - 1 - counter.served) > 0:
+        while (before := self._ticket - 1 - counter.served) > 0:
             await asyncio.sleep(min(_POLL_SECONDS * before, _LONGEST_POLL_SECONDS))
             seen, counter = counter, await self._look()
-            if counter.taken < self._number:  # the counter was lost, and our ticket with it
+            if counter.taken < self._ticket:  # the counter was lost, and our ticket with it
                 counter = await self._take()
             if counter.served != seen.served:
                 moved = _time()
@@ -131,13 +134,13 @@ class TicketLock:
                 counter = await self._skip(counter.served + 1)
         return counter
 
-    async def _look(self) -> Counter:
+    async def _look(self) -> TicketCounter:
         return _counter(await self._metadata.find_one(_COUNTER))
 
-    async def _skip(self, number: int) -> Counter:
+    async def _skip(self, number: int) -> TicketCounter:
         return await self._update({"$max": {"served": Int64(number)}})
 
-    async def _update(self, update: dict[str, Any]) -> Counter:
+    async def _update(self, update: dict[str, Any]) -> TicketCounter:
         after = ReturnDocument.AFTER
         try:
             found = await self._metadata.find_one_and_update(_COUNTER, update, upsert=True, return_document=after)
@@ -150,5 +153,7 @@ def _time() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _counter(found: dict[str, Any] | None) -> Counter:
-    return Counter(*(int(found.get(name, 0)) for name in Counter._fields)) if found else Counter()
+def _counter(found: dict[str, Any] | None) -> TicketCounter:
+    return (
+        TicketCounter(*(int(found.get(name, 0)) for name in TicketCounter._fields)) if found else TicketCounter()
+    )

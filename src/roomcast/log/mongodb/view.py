@@ -42,14 +42,15 @@ class View:
         position: int,
         timed_after: int = 0,
     ) -> None:
+        """`consumers` are told of each document. `position`: the seq after which the view begins."""
         self.rooms = rooms
         self.seen = NewestSeen(position, position)
         self.trimmed = 0
         """How far the collection is trimmed."""
         self.timed_after = timed_after
-        """Message times start over after this message, as a new epoch was requested."""
+        """Message times start over after this seq, because a new epoch was requested; 0 if none was."""
         self.abandoned = False
-        """Whether another view has replaced it."""
+        """Whether another view has replaced this one, which then tells the consumers nothing more."""
         self._own_writes = own_writes
         """By nonce, this process's writes whose outcome is not known; `absorb` adds each one that it finds."""
         self._consumers = consumers
@@ -66,28 +67,29 @@ class View:
         return self.seen.last
 
     def absorb(self, entry: AppendDocument) -> bool:
-        """Adds the next document, and ignores one that was already seen. Returns False if something is missing
-        before it. Raises `HistoryChanged`."""
+        """Adds `entry` if it is the next document, and ignores it if it was already seen. Returns False if
+        something is missing before it. Raises `HistoryChanged` if it belongs to another history."""
         seen = self.seen
         if entry.last <= seen.last:
             self._compare(entry)
             return True
         if entry.first != seen.last + 1:
             return False
-        if seen.nonce and entry.after and entry.after != seen.nonce:
+        if seen.nonce and entry.previous_nonce and entry.previous_nonce != seen.nonce:
             raise HistoryChanged
         self._add(entry)
         return True
 
     def jump(self, oldest: DocumentEnds) -> None:
-        """Continues at `oldest`: everything before it is trimmed, and some of it was never seen."""
+        """Continues at the document `oldest`: everything before it is trimmed, and some of that was never seen."""
         trimmed = oldest.first - 1
         self.seen = self.seen._replace(first=trimmed, last=trimmed, nonce=0)
-        self.rooms.lose(trimmed, oldest.stored_at)
+        self.rooms.forget_all(trimmed, oldest.stored_at)
         self.trim(trimmed)
 
     def trim(self, trimmed: int) -> None:
-        """Notes that the collection is trimmed up to the seq `trimmed` now."""
+        """Notes that the collection is trimmed up to the seq `trimmed`, and tells the consumers if that is
+        news."""
         if trimmed > self.trimmed:
             self.trimmed = trimmed
             self.rooms.forget(trimmed)
@@ -95,7 +97,7 @@ class View:
                 self._consumers.push((), trimmed)
 
     def _compare(self, entry: AppendDocument) -> None:
-        """Compares a document that was seen with the newest one."""
+        """Compares a document whose seq was already seen with the newest one. Raises `HistoryChanged`."""
         if entry.last == self.seen.last and not self.seen.nonce:
             self.seen = _seen(entry)
         if entry.first == self.seen.first and entry.nonce != self.seen.nonce:

@@ -1,17 +1,17 @@
-"""Writes the collection in groups of appends. Each append is a document; one group is written at a time.
+"""Inserts appends into the collection. Each append is a document; one group of them is written at a time.
 
 Laws:
 - A number is the newest seq that this process has seen, plus one; the unique index on `_id` decides between
   processes.
-- An append keeps its nonce over all attempts. If a write had no answer, its outcome is read from the log before
-  anything is answered or written again: there is either a document with its nonce, or another one with its number.
+- An append keeps its nonce over all attempts. If the database did not answer a write, the writer reads the outcome
+  before it answers or writes anything: there is either a document with its nonce, or another one with its number.
 - A number is used only if the view was just read to be complete. The unique index cannot reject a number whose
   document was already trimmed, so a process that was paused for longer than the retention could otherwise reuse
-  one. If the write itself took that long, it is checked before it is answered, and taken back if it is out of
+  one. If the write itself took that long, the writer checks it before it answers, and deletes it if it is out of
   place.
 - An ordered insert stops at the first document that is refused: only the beginning of a group is stored.
 - A process that lost its number to another one twice in a row takes a ticket, and then all others do, too.
-  Otherwise the process with the shorter way to the database would always win.
+  Otherwise the process with the fastest connection to the database would always win.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from roomcast.log.append_queue import AppendAnswer, AppendQueue, AppendRequest, 
 from roomcast.log.base import Appended, Idempotency
 from roomcast.log.clock import Clock
 from roomcast.log.mongodb.chain import Chain, out_of_place
-from roomcast.log.mongodb.documents import AppendDocument, key_of, nonce, to_document
+from roomcast.log.mongodb.documents import AppendDocument, key_of, new_nonce, to_document
 from roomcast.log.mongodb.errors import unavailable
 from roomcast.log.mongodb.opening import MongoTuning, Store
 from roomcast.log.mongodb.reader import BATCH, MongoReader
@@ -36,7 +36,7 @@ from roomcast.log.mongodb.tail import MongoTail
 from roomcast.log.mongodb.ticket_lock import TicketLock
 from roomcast.log.mongodb.view import NewestSeen, View
 from roomcast.log.outage import HistoryChanged
-from roomcast.log.sequencer import Kept, Sequencer
+from roomcast.log.sequencer import KeyedAppend, Sequencer
 from roomcast.model.errors import LogUnavailable, RoomcastError, TooLarge
 from roomcast.model.message import Draft
 
@@ -48,8 +48,8 @@ _DUPLICATE = 11000
 _OVERDUE_SECONDS = 0.25
 """Seconds between two checks for publishes that have waited too long."""
 _MOMENT_SECONDS = 0.005
-"""How long a turn waits for more publishes: a publisher just answered may send its next one at once. Other
-processes poll at the same interval."""
+"""How long a turn waits for more publishes: a publisher that was just answered may send its next one at once.
+Other processes poll at the same interval."""
 _COLLISIONS = 2
 """After this many in a row, a writer takes tickets."""
 
@@ -64,6 +64,7 @@ class MongoWriter:
     """The one writer of this process."""
 
     def __init__(self, store: Store, reader: MongoReader, tail: MongoTail, tuning: MongoTuning) -> None:
+        """Starts the writer's tasks, which `end` ends."""
         self._store = store
         self._reader = reader
         self._tail = tail
@@ -72,19 +73,25 @@ class MongoWriter:
         self._queue = AppendQueue("The log is behind: its database is slower than what is published.")
         self._group: dict[int, PendingAppend] = {}
         """By nonce, the appends that are being written."""
-        self._wanted = asyncio.Event()
+        self._has_work = asyncio.Event()
+        """Set when an append waits, or when the writer is to end."""
         self._ended = False
         self._unsure = False
         """Whether the outcome of the last write is not known."""
         self._sent: tuple[NewestSeen, Sequence[AppendDocument]] | None = None
         """The last write, and the newest document before it, until the write is known to be in its place."""
         self._collisions = 0
+        """How many writes in a row lost their number to another process."""
         self._clock = Clock()
         self.unwritable = ""
+        """Why the last write failed, as a sentence; empty if it did not."""
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._refuse_overdue())]
 
     def append(self, request: AppendRequest) -> asyncio.Future[Appended]:
-        pending = PendingAppend.of(request)
+        """Stores the messages of `request` with the next group. The future fails as that of `Log.append`: with
+        `TooLarge`, also for what exceeds a document, with `KeyReused`, or with `LogUnavailable` after `patience`
+        seconds, if the queue is full or if the log is closed."""
+        pending = PendingAppend.for_request(request)
         try:
             if self._ended:
                 raise LogUnavailable("The log is closed.")
@@ -93,27 +100,27 @@ class MongoWriter:
         except RoomcastError as error:
             pending.resolve(error)
         else:
-            self._wanted.set()
+            self._has_work.set()
         return pending.answer
 
     async def end(self) -> None:
-        """Takes no more appends, and waits for those under way."""
+        """Accepts no more appends, and waits for those under way."""
         self._ended = True
-        self._wanted.set()
+        self._has_work.set()
         await asyncio.wait({self._tasks[0]})
         self._tasks[1].cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _run(self) -> None:
         while not (self._ended and not self._queue):
-            self._wanted.clear()
+            self._has_work.clear()
             if not self._queue and not self._ended:
-                await self._wanted.wait()
-            self._group = {nonce(): pending for pending in self._queue.take_group()}
+                await self._has_work.wait()
+            self._group = {new_nonce(): pending for pending in self._queue.take_group()}
             self._tail.own_writes.update(dict.fromkeys(self._group))
             await self._store_group()
-            for number in self._group:
-                del self._tail.own_writes[number]
+            for nonce in self._group:
+                del self._tail.own_writes[nonce]
             self._group = {}
             if not (self._lock.may_continue() and await self._more()):
                 # The next write reports an outage. The other errors mean that the counter was overwritten by hand.
@@ -123,10 +130,10 @@ class MongoWriter:
     async def _more(self) -> bool:
         """Whether there is more to write, now or within a moment."""
         if not self._queue and not self._ended:
-            self._wanted.clear()
+            self._has_work.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_MOMENT_SECONDS):
-                    await self._wanted.wait()
+                    await self._has_work.wait()
         return bool(self._queue)
 
     async def _store_group(self) -> None:
@@ -140,7 +147,7 @@ class MongoWriter:
             except OtherProcessWrote:
                 await self._give_way()
             except HistoryChanged:
-                self._tail.note_change()
+                self._tail.note_history_change()
                 await self._pause("")
             except PyMongoError as error:
                 await self._pause(unavailable(error).detail)
@@ -160,8 +167,8 @@ class MongoWriter:
         self._unsure = False
 
     def _answer_stored(self) -> None:
-        for number, pending in self._group.items():
-            if entry := self._tail.own_writes.get(number):
+        for nonce, pending in self._group.items():
+            if entry := self._tail.own_writes.get(nonce):
                 pending.resolve(Appended(entry.messages, False))
 
     async def _attempt(self, view: View) -> None:
@@ -170,11 +177,11 @@ class MongoWriter:
         if not waiting:
             return
         known = await self._known(view, [p.request.idempotency for p in waiting.values()])
-        entries, answers = self._number(view, waiting, known)
+        entries, answers = self._sequence(view, waiting, known)
         if entries:
             await self._insert(view, entries)
-        for number, answer in answers.items():
-            waiting[number].resolve(answer)
+        for nonce, answer in answers.items():
+            waiting[nonce].resolve(answer)
 
     async def _known(self, view: View, requested: Sequence[Idempotency | None]) -> dict[str, AppendDocument]:
         """The documents that have one of these idempotency keys, by key."""
@@ -186,7 +193,7 @@ class MongoWriter:
             raise OtherProcessWrote
         return {entry.key: entry for entry in found if entry.key}
 
-    def _number(
+    def _sequence(
         self, view: View, waiting: dict[int, PendingAppend], known: dict[str, AppendDocument]
     ) -> tuple[list[AppendDocument], dict[int, AppendAnswer]]:
         """The documents to insert, and the answer to each append once they are stored."""
@@ -201,18 +208,18 @@ class MongoWriter:
             view.newest,
             self._clock.now(view.retained_at),
             lambda room: view.rooms.newest_of(room).seq,
-            {key: Kept(e.digest, e.first, len(e.messages), e.stored_at) for key, e in entries.items()},
+            {key: KeyedAppend(e.digest, e.first, len(e.messages), e.stored_at) for key, e in entries.items()},
         )
         chain = Chain(view)
         answers: dict[int, AppendAnswer] = {}
-        for number, pending in waiting.items():
+        for nonce, pending in waiting.items():
             try:
-                answers[number] = appended = sequencer.append(*pending.request)
+                answers[nonce] = appended = sequencer.append(*pending.request)
             except RoomcastError as error:
-                answers[number] = error
+                answers[nonce] = error
             else:
                 if appended.messages and not appended.repeated:
-                    chain.add(number, appended.messages, pending.request.idempotency)
+                    chain.add(nonce, appended.messages, pending.request.idempotency)
         return chain.entries, answers
 
     async def _insert(self, view: View, entries: Sequence[AppendDocument]) -> None:
@@ -230,8 +237,8 @@ class MongoWriter:
             view.absorb(entry)
 
     async def _check_place(self) -> None:
-        """Checks that the last write is in its place. If its number had been used and trimmed before, takes it
-        back and raises `OtherProcessWrote`."""
+        """Checks that the last write is in its place. If its number had been used and trimmed before, deletes it
+        and raises `OtherProcessWrote`."""
         if self._sent and not self._tail.fresh:
             before, entries = self._sent
             found = await self._reader.since(max(1, before.first), len(entries) + 2)
@@ -248,7 +255,8 @@ class MongoWriter:
         self._sent = None
 
     async def _give_way(self) -> None:
-        """Notes that another process was faster: its write is read next. After some collisions, takes tickets."""
+        """Notes that another process was faster: its documents are read next. Takes tickets after
+        `_COLLISIONS`."""
         self._collisions += 1
         self._unsure = True
         if self._collisions >= _COLLISIONS:

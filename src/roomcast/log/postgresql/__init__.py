@@ -1,0 +1,1 @@
+"""The log in a schema of PostgreSQL. `log` opens it."""

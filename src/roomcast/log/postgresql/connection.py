@@ -1,9 +1,10 @@
 """Connections to the database: opened when needed, and reopened when lost. Knows nothing of the log.
 
-A pooler may give a connection away after each transaction (PgBouncer with `pool_mode = transaction`). Nothing
-outlives a transaction there: no prepared statement, no setting, no LISTEN. So each call is a transaction that
-begins with its settings. That takes three more round trips, so it is only done behind a pooler. A pooler is
-detected by process ids: the one given at the start differs from that of the process which answers.
+A pooler may give a connection to another client after each transaction (PgBouncer with `pool_mode = transaction`).
+Nothing outlives a transaction there: no prepared statement, no setting, no LISTEN. So each call is a transaction
+that begins with its settings. That takes three more round trips, so it is only done behind a pooler. A pooler is
+detected by process ids: the one that the connection was given at its start differs from that of the process which
+answers.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import asyncpg
 from roomcast.log.postgresql.queries import QUERIES, Row
 
 CONNECT_SECONDS = 3.0
+"""The most that each step of connecting may take."""
 CALL_SECONDS = 10.0
 """A bit longer than the database's own statement timeout, whose error says why."""
 _CHANNEL = "roomcast"
@@ -32,8 +34,8 @@ class Session:
     connection, the next call opens another one, maybe to another primary."""
 
     def __init__(self, url: str, *, on_notification: Callable[[str], None] | None = None) -> None:
-        """`on_notification` is called with the text of each notification; behind a pooler there are none. A
-        reconnect may lose some."""
+        """`url`: the connection string. `on_notification` is called with the text of each notification; behind a
+        pooler there are none. A reconnect may lose some."""
         self._url = url
         self._on_notification = on_notification
         self._lock = asyncio.Lock()
@@ -50,26 +52,26 @@ class Session:
         return connected and self._on_notification is not None and not self.pooled
 
     async def rows(self, name: str, *values: object) -> Sequence[Row]:
-        """The rows of the query `name` in queries.sql."""
+        """The rows of the query `name` in queries.sql, called with `values` for $1, $2 and so on."""
         async with self.transaction(name) as call:
             rows: Sequence[Row] = await call(name, *values)
         return rows
 
     async def row(self, name: str, *values: object) -> Row:
-        """The one row of the query `name` in queries.sql."""
+        """The one row of the query `name` in queries.sql, called with `values`."""
         [row] = await self.rows(name, *values)
         return row
 
     async def script(self, *texts: str) -> None:
-        """Several statements, all of them or none."""
+        """Runs the statements `texts`: all of them, or none if one fails."""
         async with self.transaction():
             for text in texts:
                 await self._connection.execute(text, timeout=CALL_SECONDS)
 
     @asynccontextmanager
     async def transaction(self, only: str = "") -> AsyncIterator[Callable[..., Any]]:
-        """Several calls as one. `only`: the name of the only query in it, which then needs no explicit
-        transaction."""
+        """Yields a function that runs a query, given its name and values. All its calls are one transaction.
+        `only`: the name of the only query, which needs no explicit transaction without a pooler."""
         async with self._lock, self._checked_connection() as connection:
             if only and not self.pooled:
                 yield self._call
@@ -89,7 +91,7 @@ class Session:
         connection, self._connection = self._connection, None
         self._statements.clear()
         if connection and not connection.is_closed():
-            with suppress(Exception):  # it may be half open, and is of no use any more
+            with suppress(Exception):  # the connection may be half open, and is of no use any more
                 await connection.close(timeout=1.0)
             if not connection.is_closed():
                 connection.terminate()
@@ -102,7 +104,7 @@ class Session:
 
     @asynccontextmanager
     async def _checked_connection(self) -> AsyncIterator[Connection]:
-        """The connection. It is ended if an error leaves its state in doubt."""
+        """Yields the connection, and terminates it if an error leaves its state in doubt."""
         connection = await self._connected()
         try:
             yield connection
@@ -154,9 +156,9 @@ class Session:
 
 
 async def connect(url: str) -> Connection:
-    """A connection as libpq would make it. PG… variables, a service file and .pgpass supply whatever the string
-    leaves out. Of several hosts it takes a primary, unless the string says otherwise. Raises what the driver
-    raises."""
+    """A connection to `url` as libpq would make it. PG… variables, a service file and .pgpass supply whatever the
+    string leaves out. Of several hosts, the driver takes a primary, unless the string says otherwise. Raises what
+    the driver raises."""
     chosen = "target_session_attrs" in url or "PGTARGETSESSIONATTRS" in os.environ
     target = None if chosen else "primary"
     # Two limits: the driver's own does not cover name lookups and the TLS handshake.

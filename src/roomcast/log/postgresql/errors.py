@@ -10,7 +10,7 @@ from asyncpg import exceptions as pg
 
 from roomcast.log.outage import HISTORY_CHANGED, HistoryChanged
 from roomcast.model.errors import LogUnavailable, LogUnusable, RoomcastError
-from roomcast.model.redact import redact
+from roomcast.model.redact import redacted_url
 
 FORM = "postgresql://USER@HOST[:PORT]/DATABASE"
 _LOGIN = "{name} refuses the user or the password ({error}): check both, and .pgpass or the service file."
@@ -41,13 +41,14 @@ _UNAVAILABLE: tuple[tuple[type[Exception], str], ...] = (
     (pg.DiskFullError, "The database's disk is full; publishing goes on as soon as there is space"),
     (pg.ReadOnlySQLTransactionError, "The database is a standby or read-only; roomcast waits for a primary"),
     (pg.TargetServerAttributeNotMatched, "None of the database's servers is a primary; " + _RETRIED),
-    (pg.ObjectNotInPrerequisiteStateError, "The database is a standby; roomcast waits for a primary"),
+    # Before its base class, which would call the database a standby.
     (pg.LockNotAvailableError, "Another session holds the log's lock ({error}): look into pg_stat_activity"),
+    (pg.ObjectNotInPrerequisiteStateError, "The database is a standby; roomcast waits for a primary"),
     (pg.QueryCanceledError, "The database took too long ({error})"),
     (TimeoutError, "The database takes too long; " + _RETRIED),
 )
 ANOTHER_EPOCH, ANOTHER_HISTORY, ANOTHER_LIFE = "RC001", "RC002", "RC003"
-"""SQLSTATEs that our functions raise, see `lock` in functions.sql."""
+"""SQLSTATEs that our functions raise; see `lock` in functions.sql."""
 _AWAY = (
     pg.PostgresConnectionError,
     pg.OperatorInterventionError,
@@ -61,7 +62,7 @@ _AWAY = (
     OSError,
     TimeoutError,
 )
-
+"""Errors that pass when the database is back, or when its lock is free."""
 
 Failure = (
     asyncpg.PostgresError,
@@ -75,14 +76,15 @@ Failure = (
 
 
 def is_another_history(error: BaseException) -> bool:
-    """Whether an error says that the log or the database is not the one this server knows."""
+    """Whether `error` says that the log or the database has another history than the one this server knows."""
     if isinstance(error, HistoryChanged):
         return True
     return getattr(error, "sqlstate", None) in (ANOTHER_EPOCH, ANOTHER_HISTORY, ANOTHER_LIFE)
 
 
 def unusable(name: str, error: BaseException) -> LogUnusable | None:
-    """Why the log `name` cannot be opened, however long the server waits; None if waiting may help."""
+    """Why the log cannot be opened, however long the server waits, as `error` shows; None if waiting may help.
+    `name`: the log's name without credentials."""
     for kind, sentence in _UNUSABLE:
         if isinstance(error, kind):
             return LogUnusable(sentence.format(name=name, error=error_text(error)))
@@ -94,7 +96,8 @@ def unusable(name: str, error: BaseException) -> LogUnusable | None:
 
 
 def unavailable(error: BaseException) -> RoomcastError:
-    """Why an open log does not answer. Always a new exception: the traceback of a shared one would grow."""
+    """Why an open log does not answer, as `error` shows. Always a new exception: the traceback of a shared one
+    would grow."""
     if isinstance(error, RoomcastError):
         return type(error)(error.detail)
     if is_another_history(error):
@@ -108,7 +111,8 @@ def unavailable(error: BaseException) -> RoomcastError:
 
 
 def error_text(error: BaseException) -> str:
-    """The database's own error text in one line, without secrets of a connection string."""
+    """The database's own text of `error` in one line of at most 200 characters, without secrets of a connection
+    string."""
     text = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
     # `invalid DSN: …` repeats the string that it could not parse.
-    return re.sub(r"\S+://\S+", lambda match: redact(match[0]), text)
+    return re.sub(r"\S+://\S+", lambda match: redacted_url(match[0]), text)

@@ -1,7 +1,7 @@
 """A group of appends as one call of `roomcast.append`, and the answer to each append from its result. No I/O.
 
-The database decides under its lock what is stored and where. Decisions without a lock are made here: which
-requests are too large, and which of several requests with one key counts.
+The database decides under its lock which requests are stored, and with which seqs. Decisions that need no lock are
+made here: which requests are too large, and which of several requests with one key counts.
 """
 
 from __future__ import annotations
@@ -12,44 +12,50 @@ from itertools import chain
 from roomcast.log.append_queue import AppendAnswer, PendingAppend
 from roomcast.log.base import Appended
 from roomcast.log.postgresql.queries import Row
-from roomcast.log.sequencer import Kept, Key, check_rooms, check_size, repeat
+from roomcast.log.sequencer import Key, KeyedAppend, check_rooms, check_size, repeat
 from roomcast.model.errors import RoomcastError, TooLarge
 from roomcast.model.message import Message
 from roomcast.model.retention import Retention, RoomRules
 
 
 class AppendGroup:
-    """Appends that go in one transaction."""
+    """Appends that go in one transaction. Each is a request, numbered from 0 in the order of `pending`."""
 
     def __init__(self, pending: Sequence[PendingAppend], retention: Retention, rules: RoomRules) -> None:
+        """`retention` and `rules` decide which of the requests in `pending` are too large."""
         self.pending = list(pending)
         self._refusals: dict[int, TooLarge] = {}
-        """Requests that are too large, by number. A request with a known key still gets that key's answer."""
-        self._of_key: dict[Key, int] = {}
-        """The request that stands for each key: the first that would be stored, or else the first."""
+        """The errors of requests that are too large. If such a request has a known key, it still gets that key's
+        answer."""
+        self._request_of_key: dict[Key, int] = {}
+        """The one request that is sent for each key: the first that would be stored, or else the first."""
         for number, one in enumerate(self.pending):
             self._check(number, one, retention, rules)
             self._note_key(number, one)
 
     def parameters(self) -> Sequence[object]:
-        """The messages' rooms, types, bodies and requests; the keys' requests, scopes, names and digests."""
+        """The arrays that `roomcast.append` takes: the messages' rooms, types, bodies and requests; the keys'
+        requests, scopes, names and digests."""
         storing = [number for number in range(len(self.pending)) if self._stores(number)]
         drafts = list(chain.from_iterable(self.pending[number].request.drafts for number in storing))
         requests = [number for number in storing for _ in self.pending[number].request.drafts]
         rooms, types, bodies = (list(column) for column in zip(*drafts, strict=True)) if drafts else ([], [], [])
-        keys = [(number, scope, key, self._digest(number)) for (scope, key), number in self._of_key.items()]
+        keys = [
+            (number, scope, key, self._digest(number)) for (scope, key), number in self._request_of_key.items()
+        ]
         numbers, scopes, names, digests = (list(c) for c in zip(*keys, strict=True)) if keys else ([], [], [], [])
         return rooms, types, bodies, requests, numbers, scopes, names, digests
 
     def answers(self, row: Row) -> tuple[list[Message], list[AppendAnswer]]:
-        """The stored messages, and the answer to each append, from the result of `roomcast.append`."""
+        """The stored messages, and the answer to each append in the order of `pending`. `row`: the result of
+        `roomcast.append`."""
         known = _known(row)
         stored: list[Message] = []
-        kept: dict[Key, Kept] = {}
+        kept: dict[Key, KeyedAppend] = {}
         return stored, [self._answer(n, row, known, kept, stored) for n in range(len(self.pending))]
 
     def refuse(self, error: RoomcastError) -> None:
-        """Answers all of the group with one error."""
+        """Answers each append of the group with `error`."""
         for one in self.pending:
             one.resolve(error)
 
@@ -65,14 +71,14 @@ class AppendGroup:
         if (idempotency := one.request.idempotency) is None:
             return
         key = (idempotency.scope, idempotency.key)
-        before = self._of_key.setdefault(key, number)
+        before = self._request_of_key.setdefault(key, number)
         if not self._stores(before):
-            self._of_key[key] = number
+            self._request_of_key[key] = number
 
     def _stores(self, number: int) -> bool:
-        """Whether a request is stored, provided that its key, if it has one, is unknown."""
+        """Whether a request would be stored, if the log does not know its key."""
         drafts, idempotency = self.pending[number].request
-        first = idempotency is None or self._of_key[idempotency.scope, idempotency.key] == number
+        first = idempotency is None or self._request_of_key[idempotency.scope, idempotency.key] == number
         return bool(drafts) and first and number not in self._refusals
 
     def _digest(self, number: int) -> bytes:
@@ -81,12 +87,17 @@ class AppendGroup:
         return idempotency.digest
 
     def _answer(
-        self, number: int, row: Row, known: Mapping[int, Kept], kept: dict[Key, Kept], stored: list[Message]
+        self,
+        number: int,
+        row: Row,
+        known: Mapping[int, KeyedAppend],
+        kept: dict[Key, KeyedAppend],
+        stored: list[Message],
     ) -> AppendAnswer:
         """The answer to one append. Adds its messages to `stored`, and its key to `kept`."""
         drafts, idempotency = self.pending[number].request
         key = (idempotency.scope, idempotency.key) if idempotency else None
-        before = self._before(number, key, row, known, kept) if key else None
+        before = self._earlier(number, key, row, known, kept) if key else None
         if before and idempotency:
             try:
                 return repeat(before, drafts, idempotency)
@@ -98,17 +109,18 @@ class AppendGroup:
         messages = self._messages(number, first, row)
         stored += messages
         if key and idempotency and messages:
-            kept[key] = Kept(idempotency.digest, first, len(messages), row["stored_at"])
+            kept[key] = KeyedAppend(idempotency.digest, first, len(messages), row["stored_at"])
         return Appended(messages, False)
 
-    def _before(
-        self, number: int, key: Key, row: Row, known: Mapping[int, Kept], kept: Mapping[Key, Kept]
-    ) -> Kept | None:
-        """The result that an earlier request of this group, or an earlier append, stored with the same key."""
+    def _earlier(
+        self, number: int, key: Key, row: Row, known: Mapping[int, KeyedAppend], kept: Mapping[Key, KeyedAppend]
+    ) -> KeyedAppend | None:
+        """The result that an earlier request of this group, or an earlier append, stored with the same key; None
+        if there is none."""
         if key in kept:
             return kept[key]
-        before = known.get(self._of_key[key])
-        # It was stored by this same append, whose first answer was lost.
+        before = known.get(self._request_of_key[key])
+        # If the first answer to this append was lost, the key may be known because this append has stored it.
         own = before and row["again"] and before.first >= row["first"] and self._stores(number)
         return None if own else before
 
@@ -122,9 +134,9 @@ class AppendGroup:
         ]
 
 
-def _known(row: Row) -> dict[int, Kept]:
-    """The kept result of each key, by the number of the request that stands for the key."""
+def _known(row: Row) -> dict[int, KeyedAppend]:
+    """The kept result of each known key, by the number of the request that is sent for the key."""
     if not row["known_requests"]:
         return {}
     fields = zip(row["known_digests"], row["known_firsts"], row["known_counts"], row["known_ats"], strict=True)
-    return {number: Kept(*kept) for number, kept in zip(row["known_requests"], fields, strict=True)}
+    return {number: KeyedAppend(*kept) for number, kept in zip(row["known_requests"], fields, strict=True)}

@@ -1,4 +1,5 @@
-"""Tells the other servers that there is something new. Not needed for correctness: every server also polls."""
+"""Notifies the other servers that there is something new. This only makes delivery faster: every server also
+polls."""
 
 from __future__ import annotations
 
@@ -10,19 +11,20 @@ from roomcast.log.postgresql.errors import Failure
 
 
 class Notifier:
-    """Sends notifications, one at a time: those that wait meanwhile are merged into one."""
+    """Sends notifications, one at a time: requests during a notification are merged into one."""
 
     def __init__(self, session: Session, payload: Callable[[], str]) -> None:
-        """`payload`: the text of a notification that is sent now."""
+        """`payload` returns the text of a notification that is sent now."""
         self.needed = True
         """Whether other servers run. A notification costs about as much as a small transaction."""
         self._session = session
         self._payload = payload
         self._sending: asyncio.Task[None] | None = None
         self._again = False
+        """Whether to send one more notification."""
 
-    def tell(self) -> None:
-        """Notifies the other servers soon."""
+    def notify(self) -> None:
+        """Notifies the other servers soon, if there are any."""
         if self.needed:
             self._again = True
             if self._sending is None:

@@ -1,4 +1,5 @@
-"""Makes a connected database usable: creates the schema or brings it up to date, and adopts the log."""
+"""Makes a connected database usable: creates or migrates the schema, and decides under which epoch the log goes
+on."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import NamedTuple
 
 from asyncpg.exceptions import InsufficientPrivilegeError
 
-from roomcast.log import clock as machine
+from roomcast.log.clock import now_ms
 from roomcast.log.postgresql.connection import Session
 from roomcast.log.postgresql.errors import error_text
 from roomcast.log.postgresql.queries import MIGRATIONS, QUERIES, VERSION, Row
@@ -31,10 +32,11 @@ class Anchor(NamedTuple):
 
 
 async def prepare(session: Session, name: str, max_message: int) -> None:
-    """Creates the schema or brings it up to date. `name`: the log's, for errors; `max_message`: the most bytes of
-    a message published in SQL. Raises `LogUnusable`, `LogUnavailable` and what the driver raises."""
+    """Creates the schema or brings it up to date, over the connection of `session`. `name`: the log's name without
+    credentials, for errors. `max_message`: the most bytes of a message published in SQL. Raises `LogUnusable`,
+    `LogUnavailable` and what the driver raises."""
     found = await session.row("identify")
-    _check(found, name)
+    _check_server(found, name)
     if not found["made"] or (await session.row("load_version"))["version"] < VERSION:
         await _migrate(session)
     check_version(await session.row("load_version"), name)
@@ -51,7 +53,8 @@ async def prepare(session: Session, name: str, max_message: int) -> None:
 
 
 def check_version(row: Row, name: str) -> None:
-    """Raises `LogUnusable` if the schema of the log `name` is for newer versions of roomcast only."""
+    """Raises `LogUnusable` if the schema is for newer versions of roomcast only. `row`: a row with its `version`
+    and `least`. `name`: the log's name without credentials."""
     if row["least"] > VERSION:
         raise LogUnusable(
             f"The schema roomcast in {name} is of version {row['version']}, which this roomcast cannot use "
@@ -60,7 +63,7 @@ def check_version(row: Row, name: str) -> None:
 
 
 async def _admit_publisher(session: Session) -> None:
-    """Lets the role `roomcast_publisher`, if it exists, publish in SQL."""
+    """Allows the role `roomcast_publisher`, if it exists, to publish in SQL."""
     if any(row["barred"] for row in await session.rows("find_publisher")):
         try:
             await session.script(QUERIES["lock_schema"], QUERIES["admit_publisher"])
@@ -70,7 +73,7 @@ async def _admit_publisher(session: Session) -> None:
             )
 
 
-def _check(found: Row, name: str) -> None:
+def _check_server(found: Row, name: str) -> None:
     if found["standby"]:
         raise LogUnavailable("The database is a standby; roomcast waits until it is a primary.")
     if found["version"] < _LEAST_SERVER:
@@ -101,10 +104,13 @@ def _if_older(migrations: Sequence[str]) -> list[str]:
 
 
 async def begin_life(session: Session, epoch: str, anchor: Anchor, *, anew: bool) -> str:
-    """Adopts the log in the database's present life. `epoch` and `anchor`: what this server knows of it, '' for
-    nothing; `anew`: begins a new epoch in any case. Returns the epoch under which the log goes on. Raises what the
-    driver raises."""
-    now = machine.clock() // 1_000_000
+    """Decides, over the connection of `session`, under which epoch the log goes on in the database's present life.
+    Returns that epoch.
+
+    `epoch` and `anchor`: the history that this server knows; an empty `epoch` if it knows none. `anew`: begin a
+    new epoch in any case. Raises what the driver raises.
+    """
+    now = now_ms()
     row = await session.row("begin_life", epoch, *anchor, new_epoch(), anew, now)
     if row["begun"]:
         _log.warning(

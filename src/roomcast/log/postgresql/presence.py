@@ -1,4 +1,4 @@
-"""The row that says that this server runs, and how far it has delivered. Also tidies up shared rows regularly."""
+"""Keeps the row that says that this server runs and how far it has delivered. Also removes old shared rows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from contextlib import suppress
 
-from roomcast.log import clock as machine
+from roomcast.log.clock import now_ms
 from roomcast.log.postgresql.connection import Session
 from roomcast.log.sequencer import GONE_KEYS, KEY_MS
 
@@ -20,26 +20,26 @@ class Presence:
 
     def __init__(self, session: Session, note_seconds: float, remembered: int) -> None:
         """`note_seconds`: the seconds between two records of a changing position. `remembered`: for how many of
-        the newest messages the room stays known after they are gone."""
+        the newest messages the log keeps the room, even after the messages are gone."""
         self.server = secrets.token_hex(8)
         """The name of this process, unique on the log."""
         self.position: int | None = None
-        """The position that was recorded last; None if nothing is held back."""
+        """The position that was recorded last; None if this server holds back no trimming."""
         self._session = session
         self._note_seconds = note_seconds
         self._remembered = remembered
         self._noted_at = self._tidied_at = float("-inf")
 
-    async def note(self, position: int | None) -> None:
-        """Records, if it is time, how far this server has delivered, so that no other server trims further. Raises
-        what the driver raises."""
+    async def record_if_due(self, position: int | None) -> None:
+        """Calls `record` with `position` if the last record is old enough. Raises what the driver raises."""
         now = asyncio.get_running_loop().time()
         due = _UNCHANGED_SECONDS if position == self.position else self._note_seconds
         if now - self._noted_at >= due:
-            await self.announce(position)
+            await self.record(position)
 
-    async def announce(self, position: int | None) -> None:
-        """Like `note`, but at once."""
+    async def record(self, position: int | None) -> None:
+        """Records that this server runs and has delivered up to `position`; no other server trims further. None:
+        it holds back no trimming. Raises what the driver raises."""
         await self._session.rows("note_server", self.server, position)
         self.position, self._noted_at = position, asyncio.get_running_loop().time()
 
@@ -49,9 +49,9 @@ class Presence:
         if now - self._tidied_at >= _TIDY_SECONDS:
             self._tidied_at = now
             await self._session.rows("forget_servers", self._remembered)
-            await self._session.rows("forget_keys", machine.clock() // 1_000_000 - KEY_MS, GONE_KEYS)
+            await self._session.rows("forget_keys", now_ms() - KEY_MS, GONE_KEYS)
 
     async def end(self) -> None:
-        """Removes the row."""
+        """Removes this server's row. Fails silently."""
         with suppress(Exception):  # if this fails, the other servers wait 5 s for this one
             await self._session.rows("end_server", self.server)

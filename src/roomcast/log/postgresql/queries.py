@@ -1,4 +1,4 @@
-"""The SQL of this folder, each query by its name, and the shapes in which messages come from PostgreSQL."""
+"""Loads the SQL of this folder, each query by its name, and converts the rows that PostgreSQL returns."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from sys import maxunicode
 from typing import Any, NamedTuple
 
 from roomcast.log.room_list import prefix_end
-from roomcast.log.trimming import Trimmed
+from roomcast.log.trimming import Trimming
 from roomcast.model.message import Message
 
 Row = Mapping[str, Any]
+"""A row of a result, by column."""
 
 VERSION = 1
 """The schema's version."""
@@ -37,6 +38,7 @@ def _load() -> dict[str, str]:
 
 
 def _bare(text: str) -> str:
+    """A query without its comments and its semicolon."""
     lines = [line for line in text.strip().splitlines() if not line.startswith("--")]
     return "\n".join(lines).removesuffix(";")
 
@@ -66,20 +68,22 @@ class Totals(NamedTuple):
     """The log as a whole, as far as trimming needs it."""
 
     trimmed: int = 0
-    """How far the whole log is trimmed, as a seq."""
+    """The seq up to which the whole log is trimmed."""
     messages: int = 0
+    """How many messages the log retains."""
     bytes: int = 0
+    """The sum of their bodies."""
     changes: int = 0
     """How often messages were removed that were not the oldest of the whole log."""
 
 
 def totals_of(row: Row) -> Totals:
-    """The totals of a row with these columns."""
+    """The totals in `row`, which has their names as columns."""
     return Totals(row["trimmed"], row["messages"], row["bytes"], row["changes"])
 
 
 def messages_of(row: Row) -> list[Message]:
-    """The messages of a row that has an array for each of their fields."""
+    """The messages in `row`, which has an array for each of their fields; see `arrays` in queries.sql."""
     if row["seqs"] is None:
         return []
     fields = zip(
@@ -88,20 +92,21 @@ def messages_of(row: Row) -> list[Message]:
     return [Message(*message) for message in fields]
 
 
-def trimmings_of(row: Row) -> dict[str, Trimmed]:
-    """How far each room is trimmed, from a row that has an array for each column."""
+def trimmings_of(row: Row) -> dict[str, Trimming]:
+    """How far each room is trimmed, from `row`, which has an array for each field; see `page` in queries.sql."""
     if row["lost_rooms"] is None:
         return {}
     states = zip(row["lost_ends"], row["lost_ats"], row["lost_counts"], row["lost_caps"], strict=True)
-    return {room: Trimmed(*state) for room, state in zip(row["lost_rooms"], states, strict=True)}
+    return {room: Trimming(*state) for room, state in zip(row["lost_rooms"], states, strict=True)}
 
 
 def spans(prefixes: Iterable[str]) -> tuple[list[str], list[str]]:
-    """For each prefix the range of names that begin with it: the first of them, and the first name after them."""
+    """The ranges of names that begin with one of `prefixes`, as two lists: the first name of each range, and the
+    first name after it."""
     firsts = list(prefixes)
     return firsts, [end_of(prefix) for prefix in firsts]
 
 
 def end_of(prefix: str) -> str:
-    """The first text after all names that begin with a prefix."""
+    """The first text after all names that begin with `prefix`."""
     return prefix_end(prefix) or AFTER_ALL_NAMES

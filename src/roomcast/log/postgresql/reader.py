@@ -1,4 +1,4 @@
-"""Reads history: each read of messages is one statement, and so sees one snapshot of the log."""
+"""Reads history. Each read of messages is one statement, and so sees one snapshot of the log."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from roomcast.model.message import Message
 from roomcast.model.rooms import Selection
 
 REGISTER_ROWS = 1_000
-"""How many appends are read at once."""
+"""How many appends are read at once into the register."""
 MANY_ROOMS = 256
-"""Up to this many rooms of a prefix are read one by one, each by its own index; for more the log is walked."""
+"""Up to this many rooms of a selection with prefixes are read one by one, each by the index on rooms. For more
+rooms, the log is walked."""
 
 
 class PostgresReader:
@@ -24,7 +25,7 @@ class PostgresReader:
     the one this server knows, and what the driver raises."""
 
     def __init__(self, session: Session, tail: PostgresTail, remembered: int) -> None:
-        """`remembered`: the least number of messages in the register."""
+        """`remembered`: the least number of messages in the register, which counts what each room has lost."""
         self._session = session
         self._tail = tail
         self._remembered = remembered
@@ -33,7 +34,7 @@ class PostgresReader:
         """The epoch of the register."""
 
     async def page(self, selection: Selection, after: int, limit: int, before: int | None) -> Page:
-        """The first messages of some rooms with after < seq < before, and what is lost of them."""
+        """As `Log.read`, for `selection`, `after`, `limit` and `before`."""
         row, known = await self._page_row(selection, after, max(limit, 1), before)
         messages, newest = messages_of(row), min(row["newest"], known)
         end = newest if before is None else min(newest, max(after, before - 1))
@@ -42,16 +43,19 @@ class PostgresReader:
         return Page(messages, messages[-1].seq if row["cut"] else end, losses, oldest, row["deletions"])
 
     async def fetch(self, after: int) -> Sequence[Message]:
-        """The first messages of the whole log after a position."""
+        """The first messages of the whole log after the seq `after`: at most `FETCH_MESSAGES`, and fewer if their
+        bodies reach `FETCH_BYTES`."""
         return messages_of(
             await self._row("load_news", after, FETCH_MESSAGES, FETCH_BYTES, self._tail.presence.server)
         )
 
     async def get(self, seq: int) -> Message | None:
+        """As `Log.get`, for the message `seq`."""
         found = messages_of(await self._row("get", seq))
         return found[0] if found else None
 
     async def seek_newest(self, selection: Selection, count: int, before: int | None) -> int:
+        """As `Log.seek_newest`, for `selection`, `count` and `before`."""
         upto = NO_END if before is None else before - 1
         rooms: Sequence[str] | None = sorted(selection.rooms)
         if selection.prefixes:
@@ -66,18 +70,21 @@ class PostgresReader:
         return int(end if row["oldest"] is None else row["oldest"] - 1)
 
     async def seek_time(self, selection: Selection, since: int) -> int:
+        """As `Log.seek_time`, for `selection` and `since`, in ms since 1970."""
         row = await self._row("seek_time", sorted(selection.rooms), *spans(selection.prefixes), since)
         unknown = watermark(row["forgotten"], row["forgotten_at"])
         return max(int(row["position"]), position_before(selection, trimmings_of(row), unknown, since))
 
     async def bounds(self) -> Bounds:
+        """As `Log.bounds`, up to the newest durable message."""
         row = await self._row("load_log")
         return Bounds(row["trimmed"], row["newest"], row["bytes"], row["messages"], row["oldest_at"])
 
     async def rooms(
         self, prefix: str, sort: RoomSort, after: str | int | None, limit: int, *, ruled: bool
     ) -> Sequence[RoomStats]:
-        """`ruled`: whether to tell when each room's oldest message was stored."""
+        """As `Log.rooms`, for `prefix`, `sort`, `after` and `limit`. `ruled`: whether to find out when each room's
+        oldest message was stored, which costs a look into the index for each room."""
         name = f"rooms_by_{sort}{'_with_oldest' if ruled else ''}"
         if sort == "name":
             rows = await self._session.rows(
@@ -128,8 +135,8 @@ class PostgresReader:
         return register
 
     async def _matching(self, selection: Selection, after: int) -> tuple[int, Sequence[str] | None]:
-        """The newest message, and the rooms of a selection that have messages after a position; None if there are
-        too many to read one by one."""
+        """Returns the newest seq, and the rooms of a selection that have messages after a position; None instead
+        of the rooms if there are too many to read one by one."""
         row = await self._row(
             "find_rooms", sorted(selection.rooms), *spans(selection.prefixes), after, MANY_ROOMS + 1
         )
@@ -143,10 +150,10 @@ class PostgresReader:
 
 
 def _note(register: Register, append: Row) -> None:
-    """Adds the messages of an append."""
+    """Adds the messages of an append to the register."""
     if append["last"] <= register.reach:  # another page has added it
         return
-    if append["first"] > register.reach + 1:  # unused for so long that appends in between were dropped
+    if append["first"] > register.reach + 1:  # the register was unused until the appends in between were removed
         register.begin(append["first"] - 1)
     seqs: dict[str, list[int]] = {}
     for seq, room in enumerate(append["rooms"], append["first"]):
@@ -157,5 +164,5 @@ def _note(register: Register, append: Row) -> None:
 
 
 def _nothing_between(room: str, after: int, last: int) -> int:
-    """For selections that have lost nothing."""
+    """The `Between` of selections that have lost nothing."""
     return 0

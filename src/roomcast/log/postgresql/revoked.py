@@ -1,4 +1,4 @@
-"""The revocations. They are few and polled every second, so they are read only when their version has changed."""
+"""The revocations. Each server polls them every second, so it reads them only when their version has changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class PostgresRevocations:
         self._known = KeptRevocations()
 
     async def add(self, revocation: Revocation) -> None:
-        """Keeps a revocation. Also raises `TooManyRevocations`."""
+        """Keeps `revocation`. Also raises `TooManyRevocations`."""
         await self.rows()
         self._known.check(revocation)
         sub, iss, before = revocation

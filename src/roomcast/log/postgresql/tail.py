@@ -1,12 +1,12 @@
-"""Follows the log in the database, and feeds the consumers of this process.
+"""Follows the log in the database, and passes its messages to the consumers of this process.
 
 Laws:
-- The feed is dense except for messages that are gone: a batch begins right after the last message fed, or
-  everything in between was read.
-- A message is fed only when it is durable.
+- Consumers get every message that is not gone: what is pushed to them begins right after the last message pushed,
+  or everything in between was read.
+- A message is pushed only when it is durable.
 - A notification only makes delivery faster. Even with notifications, the database is polled every second, and four
-  times a second while something is expected: a connection can be lost unnoticed. Behind a pooler, which has no
-  LISTEN, it is polled ten times a second then.
+  times a second while messages are expected: a connection can be lost unnoticed. Behind a pooler, which has no
+  LISTEN, it is polled ten times a second while messages are expected.
 - A history that differs from what was delivered is never joined to it: the log goes on under a new epoch.
 """
 
@@ -31,10 +31,11 @@ from roomcast.model.message import Cut, Message
 
 FETCH_MESSAGES = 2_000
 FETCH_BYTES = 1024 * 1024
+"""One read of the whole log ends with the message that reaches either of these."""
 _ACTIVE_SECONDS = 60.0
 """Seconds after the last message for which the database is polled more often."""
 _UNSYNCED_SECONDS = 1.0
-"""A message that is not durable after this time has lost its server, and another server syncs it."""
+"""If a message is not durable after this time, its server has ended, and another server makes it durable."""
 
 _log = logging.getLogger("roomcast.log")
 
@@ -46,17 +47,20 @@ class PostgresTail:
         self,
         name: str,
         session: Session,
-        feed: Consumers,
+        consumers: Consumers,
         tuning: PostgresTuning,
         max_message: int,
         remembered: int,
     ) -> None:
-        """`name`: the log's, for errors; `max_message`: the most bytes of a message published in SQL;
-        `remembered`: for how many of the newest messages the room stays known after they are gone."""
+        """`name`: the log's name without credentials, for errors. `max_message`: the most bytes of a message
+        published in SQL. `remembered`: for how many of the newest messages the log keeps the room, even after the
+        messages are gone."""
         self.epoch = ""
         """Empty until the database is reached."""
         self.anchor = Anchor()
+        """The newest append whose messages were pushed, or that this process found when it opened the log."""
         self.totals = Totals()
+        """The newest totals that this process has read."""
         self.outage = Outage(NOT_REACHED)
         self.presence = Presence(session, tuning.note_seconds, remembered)
         self.notifier = Notifier(session, lambda: str(self.newest))
@@ -64,7 +68,7 @@ class PostgresTail:
         """Called when something waits in the outbox."""
         self._name = name
         self._session = session
-        self._feed = feed
+        self._consumers = consumers
         self._tuning = tuning
         self._max_message = max_message
         self._history_changed = False
@@ -72,12 +76,12 @@ class PostgresTail:
         self._woken = asyncio.Event()
         self._active_until = 0.0
         self._unsynced = (Anchor(), 0.0)
-        """An append that was not durable yet, and when it was seen first."""
+        """An append that was not durable yet, and when it was first seen, on the loop's clock."""
 
     @property
     def newest(self) -> int:
-        """The newest message that was fed."""
-        return self._feed.newest
+        """The seq of the newest message that was pushed."""
+        return self._consumers.newest
 
     @property
     def alone(self) -> bool:
@@ -89,16 +93,17 @@ class PostgresTail:
         self.outage.check()
 
     def check_epoch(self, row: Row) -> None:
-        """Raises `LogUnavailable` if a row is from another epoch than the one that this server puts into ids."""
+        """Raises `LogUnavailable` if the `epoch` in `row` is not the one that this server puts into ids."""
         if row["epoch"] != self.epoch:
-            raise self.read_anew()
+            raise self.note_history_change()
 
     async def begin(self, *, new_epoch: bool = False) -> None:
-        """Adopts the log, or continues with its present history. Raises `LogUnusable`, `LogUnavailable`, and what
-        the driver raises."""
+        """Opens the log, under a new epoch if `new_epoch` says so. If it is called again, after an outage or
+        because the history has changed, it goes on under the epoch that the database decides on. Raises
+        `LogUnusable`, `LogUnavailable`, and what the driver raises."""
         await prepare(self._session, self._name, self._max_message)
         # Announced first: a server that appends from now on must know that this one wants to be notified.
-        await self.presence.announce(self._feed.floor)
+        await self.presence.record(self._consumers.floor)
         before = self.epoch
         epoch = await begin_life(self._session, before, self.anchor, anew=new_epoch)
         state = await self._session.row("load_log")
@@ -107,27 +112,28 @@ class PostgresTail:
             self.anchor = Anchor(state["newest"], state["nonce"] or 0)
             self.totals = totals_of(state)
             self._unsynced = (Anchor(), 0.0)
-            self._feed.restart(state["newest"], state["trimmed"])
+            self._consumers.restart(state["newest"], state["trimmed"])
             await self._session.rows("tell_others", "epoch")
         self._history_changed = False
         self.outage.end()
 
     async def run(self) -> None:
-        """Follows through all failures until it is cancelled."""
+        """Follows the log until it is cancelled, whatever fails."""
         while True:
             try:
                 await self._step()
             except RoomcastError as error:
-                self.away(error)
+                self.note_outage(error)
             except Failure as error:
-                self.failed(error)
+                self.note_failure(error)
             except Exception:
                 _log.exception("following the log failed")
-                self.away(LogUnavailable("Following the log failed: see the server's log."))
+                self.note_outage(LogUnavailable("Following the log failed: see the server's log."))
             await self._pause()
 
     def wake(self, payload: str = "") -> None:
-        """Notes that there may be something new. `payload`: a notification's text, either a seq or a word."""
+        """Notes that there may be something new. `payload`: the text of a notification, either a seq or a word;
+        empty if there was none."""
         if payload == "outbox":
             self.expect()
             self.on_outbox()
@@ -138,59 +144,60 @@ class PostgresTail:
         """Notes an event after which more messages are likely to come."""
         self._active_until = asyncio.get_running_loop().time() + _ACTIVE_SECONDS
 
-    def appended(self, messages: Sequence[Message], nonce: int, totals: Totals, *, fed: bool = True) -> None:
-        """Notes durable messages that this process has appended. With `fed` they are fed at once, provided that
-        they follow what was fed; otherwise they are read."""
+    def note_append(self, messages: Sequence[Message], nonce: int, totals: Totals, *, push: bool = True) -> None:
+        """Notes durable `messages` that this process has appended under `nonce`, and the log's `totals` after
+        that. With `push`, messages that directly follow the newest one are pushed at once; all others are read."""
         self.expect()
-        if fed and messages and messages[0].seq == self.newest + 1:
+        if push and messages and messages[0].seq == self.newest + 1:
             self.anchor = Anchor(messages[-1].seq, nonce)
-            self._feed.push(messages, max(totals.trimmed, self._feed.trimmed))
+            self._consumers.push(messages, max(totals.trimmed, self._consumers.trimmed))
         elif messages:
             self._woken.set()
-        self._take(totals)
+        self._keep_totals(totals)
         if messages:
-            self.notifier.tell()
+            self.notifier.notify()
 
-    def trimmed(self, totals: Totals) -> None:
-        """Notes that this process has trimmed. If it cut messages other than the log's oldest, they are read and
-        fed."""
+    def note_trim(self, totals: Totals) -> None:
+        """Notes the `totals` after this process has trimmed. If messages other than the log's oldest were removed,
+        the cuts are read and pushed."""
         if totals.changes > self.totals.changes:
             self._woken.set()
-            self.notifier.tell()
-        if totals.trimmed > self._feed.trimmed:
-            self._feed.push((), totals.trimmed)
-        self._take(totals._replace(changes=self.totals.changes))
+            self.notifier.notify()
+        if totals.trimmed > self._consumers.trimmed:
+            self._consumers.push((), totals.trimmed)
+        self._keep_totals(totals._replace(changes=self.totals.changes))
 
     async def catch_up(self) -> None:
-        """Reads everything since what was fed. Raises `HistoryChanged`, `LogUnavailable` and what the driver
-        raises."""
+        """Reads and pushes everything after the newest message. Raises `HistoryChanged`, `LogUnavailable` and what
+        the driver raises."""
         async with self._lock:
             while not await self._read_on():
                 pass
 
     async def close(self) -> None:
-        """Tells the other servers that this one ends. `run` must have ended."""
+        """Removes this server from the running ones, if the database can be reached. `run` must have ended."""
         await self.notifier.finish()
         if not self.outage:
             await self.presence.end()
 
-    def read_anew(self) -> LogUnavailable:
-        """Notes that the delivered history is not the database's. Returns the error for calls meanwhile."""
+    def note_history_change(self) -> LogUnavailable:
+        """Notes that the delivered history is not the database's: `run` opens the log again. Returns the error for
+        calls until then."""
         if not self._history_changed:
             self._history_changed = True
             self.outage.begin_anew()
         self._woken.set()
         return LogUnavailable(HISTORY_CHANGED)
 
-    def failed(self, error: BaseException) -> None:
-        """Notes what a failed call means."""
+    def note_failure(self, error: BaseException) -> None:
+        """Notes what `error`, the failure of a call, means for the log: another history, or an outage."""
         if is_another_history(error):
-            self.read_anew()
+            self.note_history_change()
         else:
-            self.away(unusable(self._name, error) or unavailable(error))
+            self.note_outage(unusable(self._name, error) or unavailable(error))
 
-    def away(self, error: RoomcastError) -> None:
-        """Notes that the database cannot be read, and why."""
+    def note_outage(self, error: RoomcastError) -> None:
+        """Notes that the database cannot be read; `error` says why."""
         self.outage.begin(error)
         self._woken.set()
 
@@ -199,7 +206,7 @@ class PostgresTail:
             await self.begin()
         await self.catch_up()
         await self._sync_for_others()
-        await self.presence.note(self._feed.floor)
+        await self.presence.record_if_due(self._consumers.floor)
         await self.presence.tidy()
 
     async def _read_on(self) -> bool:
@@ -211,12 +218,12 @@ class PostgresTail:
         self.check_epoch(row)
         _check_history(row, anchor)
         messages = messages_of(row)
-        reached = messages[-1].seq if row["newest"] > position and _is_cut(messages) else row["newest"]
-        cuts = await self._cuts(known, row) if row["changes"] > known else ()
-        self._feed_on(messages, reached, row["trimmed"], cuts)
+        reached = messages[-1].seq if row["newest"] > position and _is_full(messages) else row["newest"]
+        cuts = await self._load_cuts(known, row) if row["changes"] > known else ()
+        self._push(messages, reached, row["trimmed"], cuts)
         if reached == row["newest"] >= self.anchor.seq and row["nonce"] is not None:
             self.anchor = Anchor(row["newest"], row["nonce"])
-        self._take(totals_of(row))
+        self._keep_totals(totals_of(row))
         self._note_others(row)
         if row["newest"] > position:
             self.expect()
@@ -225,25 +232,25 @@ class PostgresTail:
             self.on_outbox()
         return bool(reached == row["newest"])
 
-    def _feed_on(self, messages: Sequence[Message], reached: int, trimmed: int, cuts: Sequence[Cut]) -> None:
-        """Feeds the messages read up to `reached`. Our own appends may have been fed during the read."""
+    def _push(self, messages: Sequence[Message], reached: int, trimmed: int, cuts: Sequence[Cut]) -> None:
+        """Pushes the messages read up to `reached`. Our own appends may have been pushed during the read."""
         new = [message for message in messages if message.seq > self.newest]
-        trimmed = max(trimmed, self._feed.trimmed)
-        if new or cuts or trimmed > self._feed.trimmed or reached > self.newest:
+        trimmed = max(trimmed, self._consumers.trimmed)
+        if new or cuts or trimmed > self._consumers.trimmed or reached > self.newest:
             newest = max(reached, self.newest)
-            self._feed.newest = newest
-            self._feed.push(new, trimmed, cuts)
-            self._feed.newest = newest  # the last ones may be gone already
+            self._consumers.newest = newest
+            self._consumers.push(new, trimmed, cuts)
+            self._consumers.newest = newest  # the last ones may be gone already
 
-    async def _cuts(self, after: int, row: Row) -> Sequence[Cut]:
+    async def _load_cuts(self, after: int, row: Row) -> Sequence[Cut]:
         found = await self._session.rows("load_cuts", after, row["changes"])
-        if len(found) < row["changes"] - after:  # older cuts are gone: consumers restart and learn what they lost
-            self._feed.restart(self.newest, max(row["trimmed"], self._feed.trimmed))
+        if len(found) < row["changes"] - after:  # older cuts are dropped: consumers restart and learn their losses
+            self._consumers.restart(self.newest, max(row["trimmed"], self._consumers.trimmed))
             return ()
         return [Cut(cut["room"], cut["upto"], cut["gone"]) for cut in found]
 
-    def _take(self, totals: Totals) -> None:
-        """Keeps `totals` unless they are from a read that is older than our own last append."""
+    def _keep_totals(self, totals: Totals) -> None:
+        """Keeps `totals` unless they are from a read that is older than our own last append or trim."""
         if totals.changes >= self.totals.changes and totals.trimmed >= self.totals.trimmed:
             self.totals = totals
 
@@ -276,17 +283,17 @@ class PostgresTail:
 
 
 def _is_seq(payload: str) -> bool:
-    """Whether a notification has the form of a seq. Anybody may notify: a database role needs no right for it."""
+    """Whether a notification has the form of a seq. Anybody can notify: a database role needs no right for it."""
     return payload.isascii() and payload.isdigit() and len(payload) < 20
 
 
-def _is_cut(messages: Sequence[Message]) -> bool:
-    """Whether a read returned as many messages as it may, so that more can follow."""
+def _is_full(messages: Sequence[Message]) -> bool:
+    """Whether a read returned as much as it may, so that more messages can follow."""
     return len(messages) >= FETCH_MESSAGES or sum(len(message.body) for message in messages) >= FETCH_BYTES
 
 
 def _check_history(row: Row, anchor: Anchor) -> None:
-    """Raises `HistoryChanged` if the database does not hold what was fed, or has begun another life."""
+    """Raises `HistoryChanged` if the database lacks what was pushed, or has begun another life."""
     differs = row["newest"] == anchor.seq and row["nonce"] not in (None, anchor.nonce)
     if row["newest"] < anchor.seq or differs or row["life"] != row["here"]:
         raise HistoryChanged

@@ -1,11 +1,11 @@
-"""Trims beyond what appends do, step by step, when publishing pauses."""
+"""Trims, step by step and when publishing pauses, what the appends themselves do not trim."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
-from roomcast.log import clock as machine
+from roomcast.log.clock import now_ms
 from roomcast.log.consumers import Consumers
 from roomcast.log.postgresql.caps import PostgresCaps
 from roomcast.log.postgresql.connection import Session
@@ -31,72 +31,72 @@ class Trimmer:
         self,
         session: Session,
         tail: PostgresTail,
-        feed: Consumers,
+        consumers: Consumers,
         caps: PostgresCaps,
         empty_rooms: int,
         on_due: Callable[[], None],
     ) -> None:
         """`empty_rooms`: how many rooms without messages are remembered. `on_due` is called when a step is due;
-        the writer then calls `step`, `later` or `after`."""
+        the writer then calls `step`, or `schedule_after_pause` if it has no time."""
         self.due = False
-        """Whether a step is to be made now."""
+        """Whether the writer is to call `step` now."""
         self._session = session
         self._tail = tail
-        self._feed = feed
+        self._consumers = consumers
         self._caps = caps
         self._empty_rooms = empty_rooms
         self._on_due = on_due
         self._maybe_empty = 2 * empty_rooms + 1
-        """Upper bound of the number of empty rooms. The first count comes soon."""
+        """An upper bound for the number of empty rooms. It begins high, so that the first step counts them."""
         self._more = True
         """Whether there may be more to trim."""
         self._wanted_since: float | None = None
-        """When the next step was first scheduled, in the loop's time."""
+        """When the next step was first scheduled, on the loop's clock; None if none is."""
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
 
     @property
     def urgent(self) -> bool:
         """Whether trimming cannot wait for a pause in publishing."""
-        return self._caps.due >= _URGENT or self._overdue
+        return self._caps.backlog >= _URGENT or self._overdue
 
     @property
     def _overdue(self) -> bool:
         now = asyncio.get_running_loop().time()
         return self._wanted_since is not None and now - self._wanted_since > _LONGEST
 
-    @property
-    def rooms_to_keep(self) -> int:
-        """How many empty rooms the next append or step keeps; -1 if it need not count them."""
+    def next_rooms_to_keep(self) -> int:
+        """How many empty rooms the append or step that is made now keeps; -1 if it need not count them. Called
+        once for each, as it begins a new estimate."""
         if self._maybe_empty <= self._empty_rooms + self._empty_rooms // 10:
             return -1
         self._maybe_empty = self._empty_rooms
         return self._empty_rooms
 
-    def later(self) -> None:
-        """Schedules a step after a pause in publishing, if there may be anything to trim. A step that publishes
-        have put off for too long is due at once."""
+    def schedule_after_pause(self) -> None:
+        """Schedules a step after a pause in publishing, if there may be anything to trim. Called with each
+        publish, which puts the step off. If that has gone on for `_LONGEST` seconds, the step is due at once."""
         if self._overdue and not self._stopped:
             self.due = True
         else:
-            self.after(_PAUSE)
+            self.schedule(_PAUSE)
 
-    def soon(self) -> None:
-        """Notes that there may be more to trim. Unlike `later`, this does not postpone a scheduled step."""
+    def request(self) -> None:
+        """Notes that there may be more to trim, and lets the next step come within `_PAUSE` seconds."""
         self._more = True
         soon = asyncio.get_running_loop().time() + _PAUSE
         if self._timer is None or self._timer.when() > soon:
-            self.after(_PAUSE)
+            self.schedule(_PAUSE)
 
-    def after(self, seconds: float) -> None:
-        """Schedules a step in this many seconds, in place of any other, if there may be anything to trim."""
+    def schedule(self, seconds: float) -> None:
+        """Schedules a step in `seconds`, in place of any other, if there may be anything to trim."""
         self.due = False
         self._cancel()
         if not self._stopped and (self._more or self._caps.over):
             loop = asyncio.get_running_loop()
             if self._wanted_since is None:
                 self._wanted_since = loop.time()
-            self._timer = loop.call_later(seconds, self._ring)
+            self._timer = loop.call_later(seconds, self._fire)
 
     def stop(self) -> None:
         """Schedules no more steps."""
@@ -104,7 +104,7 @@ class Trimmer:
         self._cancel()
 
     def note_append(self, before: Totals, after: Totals, stored: int) -> None:
-        """Notes an append of `stored` messages, and the totals before and after it."""
+        """Notes an append of `stored` messages, and the totals `before` and `after` it."""
         retention = self._caps.retention
         self._note_gone(before.messages + stored - after.messages)
         if stored and (after.messages > retention.max_messages or after.bytes > retention.max_bytes):
@@ -115,20 +115,20 @@ class Trimmer:
         driver raises."""
         self.due, self._wanted_since = False, None
         before, rules, retention = self._tail.totals, self._caps.rules, self._caps.retention
-        now = machine.clock() // 1_000_000
+        now = now_ms()
         rooms = list(self._caps.over)[:_STEP]
-        self._caps.due = 0
+        self._caps.backlog = 0
         row = await self._session.row(
             "trim",
             self._tail.epoch,
             *self._tail.anchor,
             self._tail.presence.server,
-            self._feed.floor,
+            self._consumers.floor,
             retention.max_messages,
             retention.max_bytes,
             self._caps.oldest_at(now),
             _STEP,
-            self.rooms_to_keep,
+            self.next_rooms_to_keep(),
             *self._caps.limits(rooms, now),
         )
         if rules is self._caps.rules:
@@ -137,16 +137,16 @@ class Trimmer:
         self._more = row["more"]
         totals = totals_of(row)
         self._note_gone(before.messages - totals.messages)
-        self._tail.trimmed(totals)
+        self._tail.note_trim(totals)
         # A step that could trim nothing waits for the consumers. Ours report progress; those of other servers do
         # not, so retry.
-        self.after(_PAUSE if totals != before else RETRY)
+        self.schedule(_PAUSE if totals != before else RETRY)
 
     def _note_gone(self, messages: int) -> None:
         """Notes that this many messages are gone. Each may have been the last one of its room."""
         self._maybe_empty += max(0, messages)
 
-    def _ring(self) -> None:
+    def _fire(self) -> None:
         self._timer = None
         self.due = True
         self._on_due()

@@ -1,8 +1,8 @@
 """Appends, trims and deletes: one connection, one transaction at a time. Lives on the event loop.
 
 Laws:
-- While one group is being stored the next one gathers. All waiting appends go in one transaction, and share its
-  wait for the lock and the disk.
+- While one group of appends is being stored, the next group gathers. All appends of a group go in one transaction,
+  and share its wait for the lock and the disk.
 - No server waits for the disk while another one waits for the lock (see the table `synced` in schema.sql).
 - A transaction whose answer was lost is retried with the same random number, so that it is stored once, whichever
   of the two the database sees first.
@@ -20,10 +20,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from roomcast import tasks
-from roomcast.log import clock as machine
 from roomcast.log.append_queue import AppendAnswer, AppendQueue, AppendRequest, PendingAppend
 from roomcast.log.base import Appended
-from roomcast.log.clock import Clock
+from roomcast.log.clock import Clock, now_ms
 from roomcast.log.consumers import Consumers
 from roomcast.log.outage import HISTORY_CHANGED
 from roomcast.log.postgresql.caps import PostgresCaps
@@ -50,13 +49,13 @@ Job = Callable[[], Awaitable[Any]]
 
 
 class PostgresWriter:
-    """This process's writer."""
+    """The one writer of this process."""
 
     def __init__(
         self,
         session: Session,
         tail: PostgresTail,
-        feed: Consumers,
+        consumers: Consumers,
         caps: PostgresCaps,
         empty_rooms: int,
         tuning: PostgresTuning,
@@ -66,7 +65,7 @@ class PostgresWriter:
         """Why the last write failed; empty if it succeeded."""
         self._session = session
         self._tail = tail
-        self._feed = feed
+        self._consumers = consumers
         self._caps = caps
         self._clock = Clock()
         self._tuning = tuning
@@ -75,20 +74,22 @@ class PostgresWriter:
         """The appends that are being stored."""
         self._jobs: deque[tuple[Job, asyncio.Future[Any]]] = deque()
         """Jobs other than appends."""
-        self._wanted = asyncio.Event()
+        self._has_work = asyncio.Event()
         """Set when there is something to do."""
-        self.trimmer = Trimmer(session, tail, feed, caps, empty_rooms, self._wanted.set)
+        self.trimmer = Trimmer(session, tail, consumers, caps, empty_rooms, self._has_work.set)
         self._ending = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def begin(self) -> None:
         """Starts the writer's tasks."""
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._refuse_overdue())]
-        self.trimmer.later()
+        self.trimmer.schedule_after_pause()
 
     def append(self, request: AppendRequest) -> asyncio.Future[Appended]:
-        """Stores a request's messages with the next group. The future fails as `Log.append` says."""
-        pending = PendingAppend.of(request)
+        """Stores the messages of `request` with the next group. The future fails as that of `Log.append`: with
+        `TooLarge`, with `KeyReused`, or with `LogUnavailable` after `patience` seconds, if the queue is full or if
+        the log is closed."""
+        pending = PendingAppend.for_request(request)
         try:
             if self._ending:
                 raise LogUnavailable("The log is closed.")
@@ -96,31 +97,33 @@ class PostgresWriter:
         except LogUnavailable as error:
             pending.resolve(error)
             return pending.answer
-        self._wanted.set()
+        self._has_work.set()
         return pending.answer
 
-    def do(self, job: Job) -> asyncio.Future[Any]:
-        """Runs a job between two groups. It is tried once; the future fails with a `RoomcastError`."""
+    def submit(self, job: Job) -> asyncio.Future[Any]:
+        """Runs `job` between two groups, once. The future has its result, or fails with a `RoomcastError`, which
+        is `LogUnavailable` if the log is closed."""
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._ending:
             done.set_exception(LogUnavailable("The log is closed."))
             return done
         self._jobs.append((job, done))
-        self._wanted.set()
+        self._has_work.set()
         return done
 
     async def end(self) -> None:
         """Accepts no more appends, and waits for those under way."""
         self._ending = True
         self.trimmer.stop()
-        self._wanted.set()
+        self._has_work.set()
         if self._tasks:
             await asyncio.wait(self._tasks[:1])
             await tasks.cancel(self._tasks)
 
-    def values(self, nonce: int, parameters: Sequence[object]) -> Sequence[object]:
-        """All arguments of the query `append`, from the append's random number and its group's parameters."""
-        now = _now()
+    def append_arguments(self, nonce: int, parameters: Sequence[object]) -> Sequence[object]:
+        """All arguments of the query `append`. `nonce`: the random number of this append, the same for each
+        attempt. `parameters`: those of its group."""
+        now = now_ms()
         retention = self._caps.retention
         return (
             self._tail.epoch,
@@ -129,16 +132,16 @@ class PostgresWriter:
             now,
             self._tail.presence.server,
             *parameters,
-            self._feed.floor,
+            self._consumers.floor,
             retention.max_messages,
             retention.max_bytes,
             self._caps.oldest_at(now),
-            self.trimmer.rooms_to_keep,
+            self.trimmer.next_rooms_to_keep(),
             self._tail.alone,
         )
 
     async def sync(self, row: Row) -> None:
-        """Waits until an append with the result `row` is on the disk. Raises `LogUnavailable` if the log does not
+        """Waits until the append whose result is `row` is on the disk. Raises `LogUnavailable` if the log does not
         have it any more, and what the driver raises."""
         if not row["synced"]:
             names = (self._tail.presence.server, self._tail.epoch)
@@ -146,46 +149,46 @@ class PostgresWriter:
             if not synced["found"]:
                 raise LogUnavailable(HISTORY_CHANGED)
 
-    def committed(self, group: AppendGroup, nonce: int, row: Row) -> Sequence[AppendAnswer]:
-        """Handles a group that is durable in the log; `row` is the result of `append`. Feeds its messages, and
-        returns the answers to its appends."""
+    def note_commit(self, group: AppendGroup, nonce: int, row: Row) -> Sequence[AppendAnswer]:
+        """Notes that `group` is durable in the log under `nonce`, and pushes its messages. `row`: the result of
+        the query `append`. Returns the answers to the group's appends, in their order."""
         self._recovered()
         before, totals = self._tail.totals, totals_of(row)
         stored, answers = group.answers(row)
-        # If the first answer was lost, some messages may be gone already, so the group is read and not fed.
-        self._tail.appended(stored, nonce, totals, fed=not row["again"])
+        # If the first answer was lost, some messages may be gone already, so the group is read and not pushed.
+        self._tail.note_append(stored, nonce, totals, push=not row["again"])
         self.trimmer.note_append(before, totals, len(stored))
         if stored:
             self._clock.now(row["stored_at"])  # logs a warning if our clock is behind
             self._caps.note_append(row, len(stored))
-        self.trimmer.later()
+        self.trimmer.schedule_after_pause()
         return answers
 
     async def _run(self) -> None:
         while True:
-            await self._wanted.wait()
-            self._wanted.clear()
+            await self._has_work.wait()
+            self._has_work.clear()
             while len(self._queue) or self._jobs or self.trimmer.due:
-                await self._next()
+                await self._run_next()
             if self._ending:
                 return
 
-    async def _next(self) -> None:
-        """One group, then one job, so that neither kind waits for all of the other."""
+    async def _run_next(self) -> None:
+        """Stores one group, then runs one job, so that neither kind waits for all of the other."""
         if pending := self._queue.take_group():
             self._group = pending
             await self._commit(AppendGroup(pending, self._caps.retention, self._caps.rules))
             self._group = ()
             await _pass_turns(_GATHERING_TURNS)
         if self._jobs:
-            await self._do(*self._jobs.popleft())
+            await self._run_job(*self._jobs.popleft())
         elif self.trimmer.due and (not len(self._queue) or self.trimmer.urgent):
             await self._trim()
         elif self.trimmer.due:
-            self.trimmer.later()
+            self.trimmer.schedule_after_pause()
 
     async def _commit(self, group: AppendGroup) -> None:
-        """Stores a group, with as many tries as it takes."""
+        """Stores a group, with as many attempts as it takes."""
         nonce = secrets.randbits(63)
         parameters = group.parameters()
         while any(not one.answer.done() for one in group.pending):
@@ -200,17 +203,17 @@ class PostgresWriter:
                     return
                 await self._wait(unavailable(error))
             else:
-                for one, answer in zip(group.pending, self.committed(group, nonce, row), strict=True):
+                for one, answer in zip(group.pending, self.note_commit(group, nonce, row), strict=True):
                     one.resolve(answer)
                 return
 
     async def _store(self, nonce: int, parameters: Sequence[object]) -> Row:
         self._tail.check()
-        row = await self._session.row("append", *self.values(nonce, parameters))
+        row = await self._session.row("append", *self.append_arguments(nonce, parameters))
         await self.sync(row)
         return row
 
-    async def _do(self, job: Job, done: asyncio.Future[Any]) -> None:
+    async def _run_job(self, job: Job, done: asyncio.Future[Any]) -> None:
         try:
             self._tail.check()
             result = await job()
@@ -229,14 +232,14 @@ class PostgresWriter:
             self._tail.check()
             await self.trimmer.step()
         except RoomcastError:
-            self.trimmer.after(RETRY)
+            self.trimmer.schedule(RETRY)
         except Failure as error:
             self._failed(error)
-            self.trimmer.after(RETRY)
+            self.trimmer.schedule(RETRY)
 
     def _failed(self, error: BaseException) -> None:
         if is_another_history(error):
-            self._tail.read_anew()
+            self._tail.note_history_change()
         else:
             self._tail.wake()
             self._log_wait(unavailable(error).detail)
@@ -279,8 +282,3 @@ def _refuse(done: asyncio.Future[Any], error: RoomcastError) -> None:
 def _may_pass(error: BaseException) -> bool:
     """Whether a retry may help: not if the database rejects the statement."""
     return is_another_history(error) or unusable("", error) is None
-
-
-def _now() -> int:
-    """The time in ms."""
-    return machine.clock() // 1_000_000

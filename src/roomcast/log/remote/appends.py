@@ -1,4 +1,4 @@
-"""A worker's appends on their way to the log process. Those of one turn of the loop go out in one frame."""
+"""A worker's appends on their way to the log process. The appends of one turn of the loop go out in one frame."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import count
 
 from roomcast.log.append_queue import PENDING_APPENDS, PENDING_BYTES, AppendRequest, PendingAppend
 from roomcast.log.base import Appended
-from roomcast.log.remote.errors import error_of
+from roomcast.log.remote.errors import decode_error
 from roomcast.log.remote.frames import AppendOutcomes, AppendTurn, Stored
 from roomcast.log.remote.link import Link
 from roomcast.model.errors import LogUnavailable
@@ -21,10 +21,10 @@ _BEHIND = "The log is behind: the log process takes less than what is published.
 class Appends:
     """The appends of one worker that are not answered yet. Bounded."""
 
-    def __init__(self, link: Link, away: Callable[[], str]) -> None:
-        """`away` returns why the log does not answer now; empty if it does."""
+    def __init__(self, link: Link, why_away: Callable[[], str]) -> None:
+        """`why_away` returns why the log does not answer now; empty if it does."""
         self._link = link
-        self._away = away
+        self._why_away = why_away
         self._numbers = count(1)
         self._turn: list[PendingAppend] = []
         """The appends of this turn of the loop."""
@@ -36,9 +36,10 @@ class Appends:
         """Set when the log closes; done when no append is left."""
 
     def add(self, request: AppendRequest) -> asyncio.Future[Appended]:
-        """Sends an append at the end of this turn."""
-        pending = PendingAppend.of(request)
-        if why := self._away() or self._is_full(pending):
+        """Sends `request` at the end of this turn. The future fails with `LogUnavailable` at once if the log is
+        away or too many appends are waiting."""
+        pending = PendingAppend.for_request(request)
+        if why := self._why_away() or self._is_full(pending):
             pending.resolve(LogUnavailable(why))
             return pending.answer
         if not self._turn:
@@ -48,16 +49,16 @@ class Appends:
         return pending.answer
 
     def resolve(self, frame: AppendOutcomes) -> None:
-        """Answers the appends whose outcome the log process has reported."""
+        """Answers the appends whose outcomes are in `frame`. Each of them was sent and is not answered yet."""
         for stored in frame.stored:
             pending = self._take(stored[0])
             pending.resolve(_appended(pending.request.drafts, stored))
         for number, kind, detail in frame.refused:
-            self._take(number).resolve(error_of(kind, detail))
+            self._take(number).resolve(decode_error(kind, detail))
         self._note_idle()
 
     def fail(self, error: type[LogUnavailable], why: str) -> None:
-        """Answers all that were sent with an error."""
+        """Answers all appends that were sent with an `error` whose text is `why`."""
         for number in list(self._sent):
             self._take(number).resolve(error(why))
         self._note_idle()
@@ -77,7 +78,7 @@ class Appends:
         turn, self._turn = self._turn, []
         numbered = {next(self._numbers): pending for pending in turn}
         self._sent |= numbered
-        if not self._link.up:
+        if not self._link.is_connected:
             self.fail(LogUnavailable, AWAY)
         elif turn:
             requests = [(list(one.request.drafts), one.request.idempotency) for one in turn]

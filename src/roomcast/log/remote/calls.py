@@ -22,18 +22,18 @@ _CALL_SECONDS = 5.0
 class Calls:
     """The calls of one worker that are not answered yet."""
 
-    def __init__(self, link: Link, away: Callable[[], str], number: Callable[[], int]) -> None:
-        """`away` returns why the log does not answer now; empty if it does. `number` returns a new number for a
-        call, which no consumer has."""
+    def __init__(self, link: Link, why_away: Callable[[], str], number: Callable[[], int]) -> None:
+        """`why_away` returns why the log does not answer now; empty if it does. `number` returns a number that no
+        earlier call and no consumer has."""
         self._link = link
-        self._away = away
+        self._why_away = why_away
         self._number = number
         self._answers: dict[int, asyncio.Future[Raw]] = {}
         self._slots = asyncio.Semaphore(_CALLS_AT_ONCE)
 
     async def call(self, method: str, *arguments: Any) -> Any:
-        """Returns what the method returns, and raises what it raises; `LogUnavailable` if the log process is away
-        or takes too long."""
+        """Calls the log's `method` with `arguments`. Returns what the method returns, and raises what it raises,
+        or `LogUnavailable` if the log process is away or takes longer than `_CALL_SECONDS`."""
         try:
             async with asyncio.timeout(_CALL_SECONDS), self._slots:
                 return result_of[method](await self._answer(method, arguments))
@@ -41,30 +41,31 @@ class Calls:
             raise LogUnavailable("The log process does not answer.") from None
 
     def send(self, method: str, *arguments: Any) -> int:
-        """Calls a method without waiting for its result. Returns the call's number."""
+        """Calls `method` with `arguments` without waiting for its result. Returns the call's number."""
         number = self._number()
         self._link.send(MethodCall(number, method, Raw(encode(arguments))))
         return number
 
     def resolve(self, number: int, value: Raw) -> None:
-        """Passes the result of a call to its caller."""
+        """Passes `value`, the encoded result of the call with this `number`, to its caller. Ignores it if the
+        caller no longer waits."""
         answer = self._answers.pop(number, None)
         if answer and not answer.done():
             answer.set_result(value)
 
     def fail(self, number: int, error: RoomcastError) -> None:
-        """Passes the error of a call to its caller."""
+        """Passes `error` to the caller of the call with this `number`, if it still waits."""
         answer = self._answers.pop(number, None)
         if answer and not answer.done():
             answer.set_exception(error)
 
     def fail_all(self, why: str) -> None:
-        """Fails all calls: none of them will be answered."""
+        """Fails all calls with `LogUnavailable` and the text `why`: none of them will be answered."""
         for number in list(self._answers):
             self.fail(number, LogUnavailable(why))
 
     async def _answer(self, method: str, arguments: tuple[Any, ...]) -> Raw:
-        if why := self._away():
+        if why := self._why_away():
             raise LogUnavailable(why)
         answer: asyncio.Future[Raw] = asyncio.get_running_loop().create_future()
         number = self.send(method, *arguments)

@@ -1,4 +1,4 @@
-"""A worker's place in the log that another process owns."""
+"""A consumer in a worker, of a log that another process owns."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from roomcast.log.remote.frames import CloseConsumer, ConsumerBatch, FromWorker,
 from roomcast.model.errors import LogUnavailable, RoomcastError
 
 
-class Home(Protocol):
-    """The log, as a consumer needs it."""
+class _Log(Protocol):
+    """The worker's log, as a consumer needs it."""
 
     def send(self, frame: FromWorker) -> None:
         """Sends a frame to the log process."""
@@ -21,7 +21,7 @@ class Home(Protocol):
         """The consumer with this number has ended."""
         ...
 
-    def away(self) -> str:
+    def why_away(self) -> str:
         """Why the log does not answer now; empty if it does."""
         ...
 
@@ -30,21 +30,22 @@ class RemoteConsumer:
     """The iterator that `Log.consumer` returns. At most one batch is on its way to it, so that a hung worker fills
     no memory of the log process."""
 
-    def __init__(self, home: Home, number: int, name: str, after: int, *, holds: bool) -> None:
+    def __init__(self, log: _Log, number: int, name: str, after: int) -> None:
         self.name = name
         self.position = after
         """The last request asked for the messages after this seq."""
-        self._home = home
+        self._log = log
         self._number = number
         self._given = after
         self._requested = False
         """Whether a batch is on its way."""
         self._ready: Batch | None = None
-        """A batch that arrived and was not taken, for example because its caller was cancelled."""
+        """A batch that arrived and was not taken, for example because the task that waited for it was
+        cancelled."""
         self._failed: RoomcastError | None = None
         self._ended = False
         self._changed = asyncio.Event()
-        home.send(OpenConsumer(number, name, after, holds))
+        log.send(OpenConsumer(number, name, after))
 
     def __aiter__(self) -> RemoteConsumer:
         return self
@@ -56,7 +57,7 @@ class RemoteConsumer:
             self._changed.clear()
             if not self._requested:
                 self._requested = True
-                self._home.send(NextBatch(self._number))
+                self._log.send(NextBatch(self._number))
             await self._changed.wait()
         batch, self._ready = self._ready, None
         self._given = max(self._given, batch.position)
@@ -67,24 +68,24 @@ class RemoteConsumer:
             raise self._failed.with_traceback(None)
         if self._ended:
             raise StopAsyncIteration
-        if why := self._home.away():
+        if why := self._log.why_away():
             raise LogUnavailable(why)
 
     async def aclose(self) -> None:
         """Ends the consumer; it no longer holds back trimming."""
         if not self._ended:
-            self._home.send(CloseConsumer(self._number))
-            self._home.forget(self._number)
+            self._log.send(CloseConsumer(self._number))
+            self._log.forget(self._number)
             self.end()
 
     def give(self, frame: ConsumerBatch) -> None:
-        """Takes the requested batch, which has arrived."""
+        """Takes the requested batch, which has arrived in `frame`."""
         self._requested = False
         self._ready = batch_of(frame)
         self._changed.set()
 
     def fail(self, error: RoomcastError) -> None:
-        """Ends the consumer with an error. A new one can continue from its position."""
+        """Ends the consumer: it raises `error` from now on. A new one can continue from its position."""
         self._failed = error
         self._changed.set()
 

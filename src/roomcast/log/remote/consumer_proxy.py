@@ -9,13 +9,13 @@ from typing import Protocol
 from msgspec import Raw, Struct
 
 from roomcast.log.base import Batch, LogConsumer
-from roomcast.log.remote.errors import kind_of
+from roomcast.log.remote.errors import encode_error
 from roomcast.log.remote.frames import ConsumerBatch, ConsumerEnded, RequestFailed
 from roomcast.model.errors import RoomcastError
 from roomcast.model.message import Message
 
 
-class Receiver(Protocol):
+class _Connection(Protocol):
     """The worker's connection, as a proxy needs it."""
 
     def send(self, frame: Struct) -> None: ...
@@ -27,11 +27,11 @@ class ConsumerProxy:
     """One consumer of the log, on behalf of a worker."""
 
     def __init__(
-        self, worker: Receiver, encoded: Callable[[Sequence[Message]], Raw], number: int, consumer: LogConsumer
+        self, worker: _Connection, encode: Callable[[Sequence[Message]], Raw], number: int, consumer: LogConsumer
     ) -> None:
-        """`encoded` encodes messages, once for all workers. `number`: the consumer's number at the worker."""
+        """`encode` encodes messages, once for all workers. `number`: the consumer's number at the worker."""
         self._worker = worker
-        self._encoded = encoded
+        self._encode = encode
         self._number = number
         self._consumer = consumer
         self._requested = asyncio.Event()
@@ -47,7 +47,7 @@ class ConsumerProxy:
         closing.add_done_callback(lambda _: self._requested.set())
 
     async def run(self) -> None:
-        """Runs until the consumer ends or fails; the worker then opens another one."""
+        """Sends batches until the consumer ends or fails; the worker then opens another one."""
         try:
             while await self._requested.wait():
                 self._requested.clear()
@@ -55,11 +55,11 @@ class ConsumerProxy:
         except StopAsyncIteration:
             self._worker.send(ConsumerEnded(self._number))
         except RoomcastError as error:
-            self._worker.send(RequestFailed(self._number, *kind_of(error)))
+            self._worker.send(RequestFailed(self._number, *encode_error(error)))
             await self._consumer.aclose()
         finally:
             self._worker.forget(self._number)
 
     def _frame(self, batch: Batch) -> ConsumerBatch:
-        messages = self._encoded(batch.messages)
+        messages = self._encode(batch.messages)
         return ConsumerBatch(self._number, messages, batch.trimmed, batch.position, list(batch.cuts), batch.missed)

@@ -1,4 +1,4 @@
-"""Errors as a log process sends them to a worker: by kind."""
+"""Errors as the log process sends them to a worker: by their kind and text."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _BY_KIND: Mapping[str, type[RoomcastError]] = {
 }
 
 
-def error_of(kind: str, detail: str) -> RoomcastError:
-    """The error that was raised on the other side."""
+def decode_error(kind: str, detail: str) -> RoomcastError:
+    """The error of this `kind` with the text `detail`; a plain `RoomcastError` for kinds that no log raises."""
     return _BY_KIND.get(kind, RoomcastError)(detail)
 
 
-def kind_of(error: BaseException) -> tuple[str, str]:
-    """The kind and the text of an error, for the other side."""
+def encode_error(error: BaseException) -> tuple[str, str]:
+    """The kind and the text of `error`. The text of an unexpected error stays in the server's log."""
     if isinstance(error, RoomcastError):
         return error.kind, error.detail
     return RoomcastError.kind, "see the server's log"

@@ -12,19 +12,19 @@ from msgspec import Raw, Struct
 from roomcast.log.remote.frames import AskPeers, PeerQuestion, PeerReplies, PeerReply, PeersPresent, Tell, Told
 
 _WAITING_BYTES = 8 * 1024 * 1024
-"""A worker for which more bytes than this are waiting counts as hung. Its connection is cut; it reconnects when it
+"""A worker that has not read more bytes than this counts as hung. Its connection is cut; it reconnects when it
 runs again."""
 _REPLY_SECONDS = 1.0
-"""How long a question waits for workers that do not answer."""
+"""Seconds that a question waits for workers that do not answer."""
 
 
-class Connected(Protocol):
-    """A worker, as the exchange knows it."""
+class _Worker(Protocol):
+    """A connected worker, as the exchange needs it."""
 
     worker: int
 
     @property
-    def waiting(self) -> int:
+    def unread_bytes(self) -> int:
         """Bytes that it has not read yet."""
         ...
 
@@ -41,10 +41,10 @@ class WorkerExchange:
     """Passes messages from one worker to all others."""
 
     def __init__(self) -> None:
-        self._all: dict[int, Connected] = {}
+        self._all: dict[int, _Worker] = {}
         """The connected workers, by number."""
         self._numbers = count(1)
-        self._questions: dict[int, OpenQuestion] = {}
+        self._questions: dict[int, _OpenQuestion] = {}
         self._silent: set[int] = set()
         """Workers that did not answer a question in time. They are still asked, but nobody waits for them until
         they answer. Otherwise each page of a list would take a second or two while one of them hangs."""
@@ -55,15 +55,15 @@ class WorkerExchange:
         self.on_leave: list[Callable[[int], object]] = []
         """Called with the number of each worker that leaves."""
 
-    def enter(self, connection: Connected) -> None:
-        """Adds a worker that has connected. It replaces an older one with the same number."""
+    def enter(self, connection: _Worker) -> None:
+        """Adds a worker that has connected. Its `connection` replaces an older one of the same worker."""
         if connection.worker in self._all:
             self._note_left(connection.worker)
         self._all[connection.worker] = connection
         self._announce()
 
-    def leave(self, connection: Connected) -> None:
-        """Removes a worker whose connection is gone."""
+    def leave(self, connection: _Worker) -> None:
+        """Removes a worker whose `connection` is gone. Does nothing if a newer one has replaced it."""
         if self._all.get(connection.worker) is connection:
             del self._all[connection.worker]
             self._announce()
@@ -76,35 +76,37 @@ class WorkerExchange:
         for question in list(self._questions.values()):
             question.give_up(worker)
 
-    def tell(self, sender: Connected, tell: Tell) -> None:
-        """Passes a message on to all others."""
-        told = Told(sender.worker, tell.topic, tell.payload)
+    def tell(self, sender: _Worker, message: Tell) -> None:
+        """Passes a `message` of `sender` on to all other workers."""
+        told = Told(sender.worker, message.topic, message.payload)
         for other in self._others(sender):
-            if other.waiting > _WAITING_BYTES:
+            if other.unread_bytes > _WAITING_BYTES:
                 other.abort()
             else:
                 other.send(told)
 
-    def ask(self, sender: Connected, ask: AskPeers) -> None:
-        """Asks all others. Replies when all have answered, or after a second."""
-        self._note_value(ask.topic, sender, ask.payload)
+    def ask(self, sender: _Worker, question: AskPeers) -> None:
+        """Passes a `question` on to all other workers. `sender` gets their answers when all have answered, or
+        after `_REPLY_SECONDS`."""
+        topic = question.topic
+        self._note_value(topic, sender, question.payload)
         number = next(self._numbers)
-        others = {other.worker for other in self._others(sender) if other.waiting <= _WAITING_BYTES}
+        others = {other.worker for other in self._others(sender) if other.unread_bytes <= _WAITING_BYTES}
         awaited = others - self._silent
-        own = [(0, self.own_answers[ask.topic]())] if ask.topic in self.own_answers else []
-        question = self._questions[number] = OpenQuestion(sender, ask.number, ask.topic, awaited, own)
-        question.done.add_done_callback(lambda _: self._close(number))
+        own = [(0, self.own_answers[topic]())] if topic in self.own_answers else []
+        pending = self._questions[number] = _OpenQuestion(sender, question.number, topic, awaited, own)
+        pending.done.add_done_callback(lambda _: self._close(number))
         for worker in others:
-            self._all[worker].send(PeerQuestion(number, ask.topic, ask.payload))
+            self._all[worker].send(PeerQuestion(number, topic, question.payload))
 
-    def reply(self, sender: Connected, reply: PeerReply) -> None:
-        """Takes a worker's answer."""
+    def reply(self, sender: _Worker, reply: PeerReply) -> None:
+        """Takes the `reply` of the worker `sender`. It no longer counts as silent, even if it replies too late."""
         self._silent.discard(sender.worker)
         if question := self._questions.get(reply.number):
             self._note_value(question.topic, sender, reply.payload)
             question.answer(sender.worker, reply.payload)
 
-    def _note_value(self, topic: str, sender: Connected, value: Raw) -> None:
+    def _note_value(self, topic: str, sender: _Worker, value: Raw) -> None:
         if note := self.on_value.get(topic):
             note(sender.worker, value)
 
@@ -112,7 +114,7 @@ class WorkerExchange:
         if question := self._questions.pop(number, None):
             self._silent |= question.missing
 
-    def _others(self, sender: Connected) -> list[Connected]:
+    def _others(self, sender: _Worker) -> list[_Worker]:
         return [other for other in self._all.values() if other is not sender]
 
     def _announce(self) -> None:
@@ -120,11 +122,11 @@ class WorkerExchange:
             connection.send(PeersPresent([other.worker for other in self._others(connection)]))
 
 
-class OpenQuestion:
+class _OpenQuestion:
     """A question that not all workers have answered yet."""
 
     def __init__(
-        self, sender: Connected, number: int, topic: str, workers: set[int], own: list[tuple[int, Raw]]
+        self, sender: _Worker, number: int, topic: str, workers: set[int], own: list[tuple[int, Raw]]
     ) -> None:
         self.topic = topic
         self._sender = sender

@@ -38,12 +38,11 @@ class MethodCall(Struct, array_like=True, tag=1, frozen=True):
 
 
 class OpenConsumer(Struct, array_like=True, tag=2, frozen=True):
-    """A consumer begins. It has not requested a batch yet."""
+    """A consumer begins after the seq `after`. It has not requested a batch yet."""
 
     number: int
     name: str
     after: int
-    holds: bool
 
 
 class NextBatch(Struct, array_like=True, tag=3, frozen=True):
@@ -81,7 +80,7 @@ class PeerReply(Struct, array_like=True, tag=7, frozen=True):
 
 
 class LogStatus(Struct, array_like=True, tag=0, frozen=True):
-    """Follows the revocations at the start of a connection; sent again after each change."""
+    """The log's attributes. Follows the revocations at the start of a connection; sent again after each change."""
 
     name: str
     epoch: str
@@ -198,7 +197,7 @@ CALLS: Mapping[str, tuple[Any, Any]] = {
     "revoke": (tuple[Revocation], None),
     "set_rules": (tuple[Retention], None),
 }
-"""The methods that can be called, with the types of their arguments and results."""
+"""The methods that a worker can call, with the types of their arguments and of their result."""
 
 encode = msgspec.msgpack.Encoder().encode
 decode_from_worker = msgspec.msgpack.Decoder(FromWorker).decode
@@ -209,13 +208,13 @@ result_of = {name: msgspec.msgpack.Decoder(types[1]).decode for name, types in C
 
 
 def framed(frame: Struct) -> bytes:
-    """The bytes of a frame."""
+    """The bytes of `frame`, with its length in front."""
     data = encode(frame)
     return _LENGTH.pack(len(data)) + data
 
 
 def batch_of(frame: ConsumerBatch) -> Batch:
-    """The batch that a frame carries."""
+    """The batch that `frame` carries."""
     messages: Sequence[Message] = decode_messages(frame.messages) or ()
     return Batch(messages, frame.trimmed, frame.position, frame.cuts or (), frame.missed)
 
@@ -224,21 +223,22 @@ class Splitter:
     """Splits arriving bytes into frames."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._incomplete = b""
         """The beginning of an incomplete frame."""
         self._parts: list[bytes] = []
-        """Later pieces of the frame, while they cannot complete it."""
+        """Later pieces of that frame, while they cannot complete it."""
         self._missing = 0
-        """How many bytes must arrive before there can be another frame."""
+        """How many bytes must still arrive before another frame can be complete."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The frames that are complete now, without their lengths."""
+        """Takes `data`, which has arrived. Yields the frames that are complete now, without their lengths; all of
+        them must be taken before the next call."""
         if self._missing > len(data):  # not joined yet: that would copy a frame of many megabytes for each piece
             self._parts.append(data)
             self._missing -= len(data)
             return
-        if self._rest or self._parts:
-            data = b"".join([self._rest, *self._parts, data])
+        if self._incomplete or self._parts:
+            data = b"".join([self._incomplete, *self._parts, data])
             self._parts.clear()
         start, end = 0, len(data)
         while end - start >= 4:
@@ -247,6 +247,6 @@ class Splitter:
                 break
             yield data[start + 4 : stop]
             start = stop
-        self._rest = data[start:]
-        needed = 4 + _LENGTH.unpack_from(self._rest)[0] if end - start >= 4 else 4
+        self._incomplete = data[start:]
+        needed = 4 + _LENGTH.unpack_from(self._incomplete)[0] if end - start >= 4 else 4
         self._missing = needed - (end - start) if end > start else 0

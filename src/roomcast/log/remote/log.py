@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -13,7 +14,7 @@ from roomcast.log.positions import positions
 from roomcast.log.remote.appends import AWAY, Appends
 from roomcast.log.remote.calls import Calls
 from roomcast.log.remote.consumer import RemoteConsumer
-from roomcast.log.remote.errors import error_of
+from roomcast.log.remote.errors import decode_error
 from roomcast.log.remote.frames import (
     AppendOutcomes,
     CallResult,
@@ -33,7 +34,7 @@ from roomcast.model.revocation import Revocation
 from roomcast.model.rooms import Selection
 
 _OPEN_SECONDS = 2.0
-"""Seconds that the log process's status may take; after that the log is away."""
+"""Seconds to wait for the log process's status; after that the log is away."""
 _UNKNOWN = (
     "The log process has ended meanwhile, and this may be stored: send it again with the same Idempotency-Key."
 )
@@ -51,8 +52,8 @@ class RemoteLog:
         self._link = link
         self._numbers = count(1)
         """Numbers for both calls and consumers: failures of both come in frames of one kind."""
-        self._appends = Appends(link, self.away)
-        self._calls = Calls(link, self.away, lambda: next(self._numbers))
+        self._appends = Appends(link, self.why_away)
+        self._calls = Calls(link, self.why_away, lambda: next(self._numbers))
         self._consumers: dict[int, RemoteConsumer] = {}
         self._revocations: Sequence[Revocation] = ()
         self._opened = asyncio.Event()
@@ -70,73 +71,90 @@ class RemoteLog:
         link.add(self)
 
     async def opened(self) -> RemoteLog:
-        """Waits for the log process's status, and returns this log. If none comes, the log counts as away."""
-        try:
+        """Waits for the log process's status, and returns this log. If none comes in `_OPEN_SECONDS`, the log
+        counts as away."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(_OPEN_SECONDS):
                 await self._opened.wait()
-        except TimeoutError:
-            return self
         return self
 
     # The methods of a log
 
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:
+        """As in `Log`, for `drafts` and `idempotency`. Fails with `OutcomeUnknown` if the log process ends before
+        it has answered."""
         return self._appends.add(AppendRequest(drafts, idempotency))
 
     async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
+        """As in `Log`: at most `limit` messages of `selection` with `after` < seq < `before`."""
         page: Page = await self._calls.call("read", selection, after, limit, before)
         return page
 
     async def get(self, seq: int) -> Message | None:
+        """As in `Log`: the message with this `seq`, unless it is gone."""
         message: Message | None = await self._calls.call("get", seq)
         return message
 
     async def seek_newest(self, selection: Selection, count: int, before: int | None = None) -> int:
+        """As in `Log`: the position of the newest `count` messages of `selection` below the seq `before`."""
         return int(await self._calls.call("seek_newest", selection, count, before))
 
     async def seek_time(self, selection: Selection, since: int) -> int:
+        """As in `Log`: the position of the messages of `selection` stored at or after `since` (ms since 1970)."""
         return int(await self._calls.call("seek_time", selection, since))
 
     async def bounds(self) -> Bounds:
+        """As in `Log`: how far the log reaches now."""
         bounds: Bounds = await self._calls.call("bounds")
         return bounds
 
     async def rooms(self, prefix: str, sort: RoomSort, after: str | int | None, limit: int) -> Sequence[RoomStats]:
+        """As in `Log`: at most `limit` rooms whose names begin with `prefix`, in the order `sort`, after
+        `after`."""
         rooms: Sequence[RoomStats] = await self._calls.call("rooms", prefix, sort, after, limit)
         return rooms
 
     async def delete(self, seq: int) -> bool:
+        """As in `Log`: deletes the message with this `seq`; False if it is not retained."""
         return bool(await self._calls.call("delete", seq))
 
     async def delete_room(self, room: str) -> None:
+        """As in `Log`: deletes the messages that `room` has when the log process gets the call."""
         await self._calls.call("delete_room", room)
 
     async def revoke(self, revocation: Revocation) -> None:
+        """As in `Log`: keeps `revocation`. When this returns, it is on its way to all workers."""
         await self._calls.call("revoke", revocation)
 
     async def revocations(self) -> Sequence[Revocation]:
-        if why := self.away():
+        """As in `Log`: those that the log process sent last. Raises `LogUnavailable` if it is away."""
+        if why := self.why_away():
             raise LogUnavailable(why)
         return self._revocations
 
     def prepare_rules(self, retention: Retention) -> Callable[[], None]:
+        """As in `Log`, but checks nothing: the log process takes the rules of `retention` as they are."""
+
         def apply() -> None:
             self._calls.send("set_rules", retention)
 
         return apply
 
-    def consumer(self, name: str, after: int, *, holds: bool = True) -> RemoteConsumer:
+    def consumer(self, name: str, after: int) -> RemoteConsumer:
+        """As in `Log`: a consumer named `name` of the messages after the seq `after`. It fails or ends at once if
+        the log is away or closed, and fails when the log process ends."""
         number = next(self._numbers)
-        consumer = RemoteConsumer(self, number, name, after, holds=holds)
+        consumer = RemoteConsumer(self, number, name, after)
         if self._closed:
             consumer.end()
-        elif why := self.away():
+        elif why := self.why_away():
             consumer.fail(LogUnavailable(why))
         else:
             self._consumers[number] = consumer
         return consumer
 
     def positions(self) -> Mapping[str, int]:
+        """As in `Log`: the last delivered seq of each consumer of this worker."""
         return positions(self._consumers.values())
 
     async def close(self) -> None:
@@ -151,12 +169,15 @@ class RemoteLog:
     # Used by its parts: consumers, appends and calls
 
     def send(self, frame: FromWorker) -> None:
+        """Sends `frame` to the log process at the end of this turn; drops it if that process is away."""
         self._link.send(frame)
 
     def forget(self, number: int) -> None:
+        """Notes that the consumer with this `number` has ended."""
         self._consumers.pop(number, None)
 
-    def away(self) -> str:
+    def why_away(self) -> str:
+        """Why the log does not answer now, as a sentence; empty if it does."""
         if self._closed:
             return _CLOSED
         return "" if self._opened.is_set() else AWAY
@@ -164,9 +185,11 @@ class RemoteLog:
     # The connection
 
     def handle(self, frame: Any) -> None:
+        """Handles `frame`, which the log process has sent."""
         self._handlers[type(frame)](frame)
 
-    def lost(self) -> None:
+    def disconnected(self) -> None:
+        """Notes that the log process has ended: fails all that is under way. Appends may be stored."""
         self._opened.clear()
         self._appends.fail(OutcomeUnknown, _UNKNOWN)
         self._calls.fail_all(AWAY)
@@ -183,7 +206,7 @@ class RemoteLog:
         self._revocations = frame.revocations
 
     def _fail(self, failed: RequestFailed) -> None:
-        error = error_of(failed.kind, failed.detail)
+        error = decode_error(failed.kind, failed.detail)
         self._calls.fail(failed.number, error)
         self._with_consumer(failed.number, lambda one: one.fail(error))
 

@@ -26,19 +26,21 @@ from roomcast.log.remote.frames import (
 from roomcast.log.remote.link import Link
 
 _ANSWER_SECONDS = 2.0
-"""Seconds after which a question counts as unanswered: the log process has then not passed it on."""
+"""Seconds after which a question counts as unanswered: the log process, which waits only `_REPLY_SECONDS` for the
+others, is then hung or away."""
 
-Hear = Callable[[int, Any], object]
+MessageHandler = Callable[[int, Any], object]
 """Called with a worker's number and its message."""
-Answer = Callable[[Any], Any | Awaitable[Any]]
-"""Returns the answer to a question."""
+QuestionHandler = Callable[[Any], Any | Awaitable[Any]]
+"""Called with a question; returns its answer."""
 
 logger = logging.getLogger("roomcast.server")
 
 
 class WorkerPeers:
     """The other workers. Messages arrive within milliseconds, in each sender's order. A worker that hangs for long
-    gets none; it reconnects when it runs again. Values may be any that msgpack can encode."""
+    gets none; it reconnects when it runs again. Messages, questions and answers are values that msgpack can
+    encode."""
 
     def __init__(self, link: Link, number: int, workers: int, restarts: int = 0) -> None:
         """`workers` is how many the server has, of which this is `number`. `restarts` counts the processes that
@@ -53,8 +55,8 @@ class WorkerPeers:
         self.changed: list[Callable[[], object]] = []
         """Called whenever `others` has changed."""
         self._link = link
-        self._hears: dict[str, Hear] = {}
-        self._answers: dict[str, Answer] = {}
+        self._message_handlers: dict[str, MessageHandler] = {}
+        self._question_handlers: dict[str, QuestionHandler] = {}
         self._numbers = count(1)
         self._questions: dict[int, asyncio.Future[list[tuple[int, Any]]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -62,16 +64,19 @@ class WorkerPeers:
         link.add(self)
 
     def tell(self, topic: str, value: Any) -> None:
-        """Sends a message to all other workers."""
+        """Sends the message `value` on `topic` to all other workers. Returns before it is sent; if the log process
+        is away, it is lost."""
         self._link.send(Tell(topic, Raw(encode(value))))
 
-    def when_told(self, topic: str, hear: Hear) -> None:
-        """Registers `hear` for the messages of others."""
-        self._hears[topic] = hear
+    def when_told(self, topic: str, hear: MessageHandler) -> None:
+        """Registers `hear` for the messages of others on `topic`, in place of an earlier one."""
+        self._message_handlers[topic] = hear
 
     async def ask(self, topic: str, value: Any = None) -> list[tuple[int, Any]]:
-        """The answers of the other workers and of the log process (0), without those of hung ones."""
-        if not self._link.up:
+        """Asks all others for `value` on `topic`. Returns the answers of the other workers, by number, and of the
+        log process (number 0), without those of hung ones; none after `_ANSWER_SECONDS`, or if the log process is
+        away."""
+        if not self._link.is_connected:
             return []
         number = next(self._numbers)
         answers: asyncio.Future[list[tuple[int, Any]]] = asyncio.get_running_loop().create_future()
@@ -85,14 +90,14 @@ class WorkerPeers:
         finally:
             del self._questions[number]
 
-    def when_asked(self, topic: str, answer: Answer) -> None:
-        """Registers `answer` for the questions of others."""
-        self._answers[topic] = answer
+    def when_asked(self, topic: str, answer: QuestionHandler) -> None:
+        """Registers `answer` for the questions of others on `topic`. Without it they are answered with None."""
+        self._question_handlers[topic] = answer
 
     def handle(self, frame: Any) -> None:
-        """Handles a frame of the log process."""
+        """Handles `frame`, which the log process has sent."""
         if isinstance(frame, Told):
-            if hear := self._hears.get(frame.topic):
+            if hear := self._message_handlers.get(frame.topic):
                 hear(frame.worker, msgspec.msgpack.decode(frame.payload))
         elif isinstance(frame, PeersPresent):
             self.others = frame.workers
@@ -104,8 +109,8 @@ class WorkerPeers:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def lost(self) -> None:
-        """Notes that the log process has ended: no worker can be reached until the next log process is up."""
+    def disconnected(self) -> None:
+        """Notes that the log process has ended: no worker can be reached until the next log process runs."""
         self.others = ()
         for answers in self._questions.values():
             if not answers.done():
@@ -124,7 +129,7 @@ class WorkerPeers:
     async def _reply(self, question: PeerQuestion) -> None:
         value = None
         try:
-            if answer := self._answers.get(question.topic):
+            if answer := self._question_handlers.get(question.topic):
                 value = answer(msgspec.msgpack.decode(question.payload))
                 if inspect.isawaitable(value):
                     value = await value

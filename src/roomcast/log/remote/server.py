@@ -1,4 +1,4 @@
-"""The log process's side: a log, and the workers that use it. It does not know how processes are started.
+"""The log process: a log, and the workers that use it. This module does not know how processes are started.
 
 Laws:
 - Appends of all workers go into the log's own groups, so one transaction stores those of many workers.
@@ -18,7 +18,7 @@ from msgspec import Raw
 from roomcast.log.base import Log
 from roomcast.log.remote.exchange import WorkerExchange
 from roomcast.log.remote.frames import LogStatus, RevocationList, encode
-from roomcast.log.remote.link import set_up
+from roomcast.log.remote.link import set_up_socket
 from roomcast.log.remote.worker_connection import WorkerConnection
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.message import Message
@@ -45,8 +45,8 @@ class LogServer:
         return self._log
 
     async def connect(self, worker: int, connected: socket.socket) -> None:
-        """Serves a worker over a socket. `worker`: its number."""
-        set_up(connected)
+        """Serves the worker with the number `worker` over `connected`, a socket that is connected to it."""
+        set_up_socket(connected)
         revoked = await self._revocations()
         loop = asyncio.get_running_loop()
         await loop.create_unix_connection(lambda: WorkerConnection(self, worker, revoked), sock=connected)
@@ -54,7 +54,8 @@ class LogServer:
             await self.tell_revocations()
 
     def enter(self, connection: WorkerConnection, revoked: RevocationList) -> None:
-        """Adds a worker that has connected. It must know `revoked` before it serves anybody."""
+        """Adds a worker that has connected, and sends it `revoked` first: it must know these before it serves
+        anybody. Called by the `connection` itself, as is `leave`."""
         self._connections.add(connection)
         if self._log:
             connection.send(revoked)
@@ -62,7 +63,7 @@ class LogServer:
         self.exchange.enter(connection)
 
     def leave(self, connection: WorkerConnection) -> None:
-        """Removes a worker whose connection is gone."""
+        """Removes a worker whose `connection` is gone."""
         self._connections.discard(connection)
         self.exchange.leave(connection)
 
@@ -79,8 +80,8 @@ class LogServer:
         for connection in self._connections:
             connection.send(revoked)
 
-    def encoded(self, messages: Sequence[Message]) -> Raw:
-        """The messages of a batch, encoded once for all workers."""
+    def encode_messages(self, messages: Sequence[Message]) -> Raw:
+        """The `messages` of a batch, encoded once for all workers."""
         if messages is not self._messages:
             self._messages, self._encoded = messages, Raw(encode(messages))
         return self._encoded

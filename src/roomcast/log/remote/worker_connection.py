@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 
 from roomcast.log.base import Appended, Log
 from roomcast.log.remote.consumer_proxy import ConsumerProxy
-from roomcast.log.remote.errors import kind_of
+from roomcast.log.remote.errors import encode_error
 from roomcast.log.remote.exchange import WorkerExchange
 from roomcast.log.remote.frames import (
     AppendOutcomes,
@@ -41,8 +41,8 @@ from roomcast.model.message import Message
 logger = logging.getLogger("roomcast.log")
 
 
-class Owner(Protocol):
-    """The server, as a connection needs it."""
+class _Server(Protocol):
+    """The log process, as a connection needs it."""
 
     exchange: WorkerExchange
 
@@ -57,13 +57,13 @@ class Owner(Protocol):
 
     async def tell_revocations(self) -> None: ...
 
-    def encoded(self, messages: Sequence[Message]) -> Raw: ...
+    def encode_messages(self, messages: Sequence[Message]) -> Raw: ...
 
 
 class WorkerConnection(asyncio.Protocol):
     """The connection of one worker."""
 
-    def __init__(self, server: Owner, worker: int, revoked: RevocationList) -> None:
+    def __init__(self, server: _Server, worker: int, revoked: RevocationList) -> None:
         """`worker`: its number. `revoked`: the revocations at the time it connects."""
         self.worker = worker
         self._server = server
@@ -83,29 +83,35 @@ class WorkerConnection(asyncio.Protocol):
             OpenConsumer: self._open_consumer,
             NextBatch: lambda request: self._with_consumer(request.number, ConsumerProxy.request),
             CloseConsumer: lambda request: self._with_consumer(request.number, ConsumerProxy.close),
-            Tell: lambda tell: server.exchange.tell(self, tell),
-            AskPeers: lambda ask: server.exchange.ask(self, ask),
+            Tell: lambda message: server.exchange.tell(self, message),
+            AskPeers: lambda question: server.exchange.ask(self, question),
             PeerReply: lambda reply: server.exchange.reply(self, reply),
         }
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio. From now on this worker gets messages, over `transport`."""
         self._transport = cast(asyncio.Transport, transport)
         self._server.enter(self, self._revoked)
 
     def data_received(self, data: bytes) -> None:
+        """Called by asyncio. Handles the frames that `data` completes."""
         for encoded in self._splitter.feed(data):
             frame = decode_from_worker(encoded)
             self._handlers[type(frame)](frame)
 
     def pause_writing(self) -> None:
+        """Called by asyncio when the worker reads too little: nothing more is read from it."""
         if self._transport:
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
+        """Called by asyncio when the worker has read enough: reads from it again."""
         if self._transport:
             self._transport.resume_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Called by asyncio. Whatever the `error`: cancels the calls under way, and ends the worker's consumers.
+        Appends under way are still stored."""
         self._transport = None
         self._server.leave(self)
         for task in self._tasks:
@@ -125,18 +131,18 @@ class WorkerConnection(asyncio.Protocol):
             self._transport.abort()
 
     @property
-    def waiting(self) -> int:
-        """Bytes that the worker has not taken."""
+    def unread_bytes(self) -> int:
+        """How many bytes wait here because the worker has not read them."""
         return self._transport.get_write_buffer_size() if self._transport else 0
 
     def send(self, frame: Struct) -> None:
-        """Sends a frame at the end of this turn."""
+        """Sends `frame` at the end of this turn; drops it if the connection is gone."""
         if self._transport:
             self._out.append(framed(frame))
             self._flush_soon()
 
     def forget(self, number: int) -> None:
-        """The consumer with this number has ended."""
+        """Notes that the consumer with this `number` has ended."""
         self._consumers.pop(number, None)
 
     def _flush_soon(self) -> None:
@@ -164,7 +170,7 @@ class WorkerConnection(asyncio.Protocol):
     def _note_outcome(self, number: int, answer: asyncio.Future[Appended]) -> None:
         error = None if answer.cancelled() else answer.exception()
         if error is not None:
-            self._refused.append((number, *kind_of(error)))
+            self._refused.append((number, *encode_error(error)))
         else:
             messages, repeated = answer.result()
             seq, stored_at = (messages[0].seq, messages[0].stored_at) if messages else (0, 0)
@@ -179,7 +185,7 @@ class WorkerConnection(asyncio.Protocol):
         except Exception as error:
             if not isinstance(error, RoomcastError):
                 logger.exception("%s failed", call.method)
-            self.send(RequestFailed(call.number, *kind_of(error)))
+            self.send(RequestFailed(call.number, *encode_error(error)))
         else:
             self.send(CallResult(call.number, Raw(encode(value))))
 
@@ -203,8 +209,8 @@ class WorkerConnection(asyncio.Protocol):
     # Consumers
 
     def _open_consumer(self, request: OpenConsumer) -> None:
-        consumer = self._server.log.consumer(request.name, request.after, holds=request.holds)
-        proxy = ConsumerProxy(self, self._server.encoded, request.number, consumer)
+        consumer = self._server.log.consumer(request.name, request.after)
+        proxy = ConsumerProxy(self, self._server.encode_messages, request.number, consumer)
         self._consumers[request.number] = proxy
         self._start(proxy.run())
 

@@ -26,7 +26,7 @@ Progress = Callable[[int, int], None]
 
 def back_up(path: str, copy: str, progress: Progress) -> int:
     """Copies the database `path` to the new file `copy`, which appears only when it is complete and on the disk.
-    Returns its size in bytes. Blocks.
+    Returns its size in bytes. Blocks; calls `progress` after each 4 MB.
 
     A server that starts with the copy begins a new epoch, so that ids published since the copy are not used again.
     Raises `LogUnusable` if `copy` exists or `path` does not, `apsw.Error` and `OSError`."""

@@ -43,13 +43,14 @@ _UNAVAILABLE: dict[type[apsw.Error], str] = {
 
 
 def unusable(file: str, error: apsw.Error | OSError) -> LogUnusable:
-    """Why `file` cannot be opened."""
+    """The error for a database that cannot be opened. `file` is the path in its text; `error` is the cause."""
     said = " ".join(str(error).split()).rstrip(".")  # SQLite's integrity check returns lines
     return LogUnusable(_sentence(error).format(file=file, error=said))
 
 
 def unavailable(error: apsw.Error) -> LogUnavailable:
-    """Why an open log does not answer."""
+    """The error for an open log that does not answer because of `error`; its publishers and readers may try
+    again."""
     return LogUnavailable(_UNAVAILABLE.get(type(error), f"The log's database does not answer ({error})."))
 
 

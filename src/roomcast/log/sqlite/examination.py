@@ -12,9 +12,9 @@ from roomcast.log.sqlite.integrity import check_database
 from roomcast.log.sqlite.queries import QUERIES
 from roomcast.log.sqlite.snapshot import snapshot
 
-_TOLD_STEPS = 100_000
+_PROGRESS_STEPS = 100_000
 """Steps of SQLite's virtual machine between two progress reports; checking pages has no other progress count."""
-_STEP = 5_000
+_READ_MESSAGES = 5_000
 """How many messages are read at once."""
 
 _Row = tuple[int, str, int, bytes]
@@ -32,11 +32,12 @@ class Examined(NamedTuple):
 
 
 def examine(path: str, progress: Progress) -> Examined:
-    """Checks all of the database `path`. Blocks.
+    """Checks all of the database `path`. Blocks; calls `progress` many times a second, with 0 until the pages are
+    checked.
 
     Raises `LogUnusable` if it cannot be checked, and `apsw.Error`: `CorruptError` says what is damaged."""
     with snapshot(path) as connection:
-        connection.set_progress_handler(lambda: _report(progress), _TOLD_STEPS)
+        connection.set_progress_handler(lambda: _report(progress), _PROGRESS_STEPS)
         check_database(connection, whole=True)
         connection.set_progress_handler(None)
         return _walk(connection, progress)
@@ -52,7 +53,7 @@ def _walk(connection: apsw.Connection, progress: Progress) -> Examined:
     trimmed = dict(cast(list[tuple[str, int]], connection.execute("SELECT room, trimmed FROM rooms").fetchall()))
     last: dict[str, int] = {}
     count = seq = 0
-    while rows := connection.execute(QUERIES["examine"], {"after": seq, "limit": _STEP}).fetchall():
+    while rows := connection.execute(QUERIES["examine"], {"after": seq, "limit": _READ_MESSAGES}).fetchall():
         for seq, room, prev, body in cast(list[_Row], rows):
             _check_message(seq, room, prev, body, last.get(room), trimmed.get(room, 0))
             last[room] = seq
@@ -61,10 +62,11 @@ def _walk(connection: apsw.Connection, progress: Progress) -> Examined:
     return Examined(count, len(last), seq)
 
 
-def _check_message(seq: int, room: str, prev: int, body: bytes, before: int | None, trimmed: int) -> None:
-    """`before`: the seq of the room's message before it, if there was one. `trimmed`: how far the room is trimmed.
-    Raises `apsw.CorruptError`."""
-    follows = prev == before if before is not None else prev <= max(trimmed, 0)
+def _check_message(seq: int, room: str, prev: int, body: bytes, previous: int | None, trimmed: int) -> None:
+    """Raises `apsw.CorruptError` if a message of the room is missing before this one, or if this one is no JSON.
+    `previous`: the seq of the room's message before it, if there was one. `trimmed`: how far the room is
+    trimmed."""
+    follows = prev == previous if previous is not None else prev <= max(trimmed, 0)
     if not follows or prev >= seq:
         raise apsw.CorruptError(f"messages of {room!r} before {seq} are missing")
     if body:  # a deleted message has none

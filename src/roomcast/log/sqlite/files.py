@@ -15,8 +15,8 @@ _WAL_HEAD, _WAL_SALT = 32, slice(16, 24)
 _FRAME_HEAD, _FRAME_SALT = 24, slice(8, 16)
 """A frame is a page of the write-ahead log with its header. All frames have the salt of the log's header. When
 SQLite restarts the log it chooses another salt (https://sqlite.org/fileformat2.html#walformat)."""
-_MOST_FRAMES = 64
-"""How many are read at once."""
+_READ_FRAMES = 64
+"""How many frames are read at once."""
 
 _Inode = tuple[int, int]
 
@@ -30,13 +30,13 @@ class DatabaseFiles:
         self.database = database
         self._connection = connection
         self._inodes = {name: _inode(name) for name in (f"{database}{suffix}" for suffix in _SUFFIXES)}
-        self._page = int(connection.pragma("page_size"))
+        self._page_size = int(connection.pragma("page_size"))
         self.truncated = ""
         """The name of a file that was emptied or cut short; empty if there is none. Its content is gone for
         good."""
-        # This file may be opened beside SQLite: SQLite has no locks on it, so closing it drops none.
-        self._frames = os.open(f"{database}-wal", os.O_RDONLY | os.O_CLOEXEC)
-        self._frame = _FRAME_HEAD + self._page
+        # The write-ahead log may be opened beside SQLite: SQLite has no locks on it, so closing it drops none.
+        self._wal = os.open(f"{database}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        self._frame_size = _FRAME_HEAD + self._page_size
         self._count = 0
         """How many frames the write-ahead log had at the last check."""
         self._last = b""
@@ -46,7 +46,8 @@ class DatabaseFiles:
         self.check()
 
     def close(self) -> None:
-        os.close(self._frames)
+        """Closes the write-ahead log, which is the only file held open here."""
+        os.close(self._wal)
 
     def missing(self) -> str:
         """The name of a file that was moved, removed or replaced; empty if there is none."""
@@ -66,7 +67,7 @@ class DatabaseFiles:
         """Finds out, right after a commit, whether the write-ahead log has all that SQLite expects in it: the
         last frame from before, unchanged, and each frame that the commit added. If the file was cut in between,
         SQLite wrote past the cut and left a hole."""
-        with suppress(OSError):  # a disk that cannot be read for a moment does not mean that anything is gone
+        with suppress(OSError):  # if the disk cannot be read for a moment, nothing need be gone
             frames, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
             if frames < 1:
                 self._count, self._last = 0, b""
@@ -76,20 +77,20 @@ class DatabaseFiles:
     def _least_size(self) -> int:
         """The size that SQLite expects, in bytes: another program may have made the database smaller with
         VACUUM."""
-        return self._page * int(self._connection.pragma("page_count"))
+        return self._page_size * int(self._connection.pragma("page_count"))
 
     def _continues(self, frames: int) -> bool:
         if not 0 < self._count <= frames:
             return False
         before = self._count - 1
-        first = self._read(before, min(frames, before + _MOST_FRAMES))
-        return first[: self._frame] == self._last and self._is_whole(first, before, frames)
+        first = self._read(before, min(frames, before + _READ_FRAMES))
+        return first[: self._frame_size] == self._last and self._is_whole(first, before, frames)
 
     def _restarted(self, frames: int) -> bool:
         """Whether SQLite has restarted the log, which then has another salt. The earlier frames are in the
         database."""
-        head = os.pread(self._frames, _WAL_HEAD, 0)
-        first = self._read(0, min(frames, _MOST_FRAMES))
+        head = os.pread(self._wal, _WAL_HEAD, 0)
+        first = self._read(0, min(frames, _READ_FRAMES))
         is_other = any(head[_WAL_SALT]) and head[_WAL_SALT] != self._last[_FRAME_SALT]
         return is_other and head[_WAL_SALT] == first[_FRAME_SALT] and self._is_whole(first, 0, frames)
 
@@ -97,20 +98,20 @@ class DatabaseFiles:
         """Whether all frames from `at` on, of which `data` has the first, belong to one log."""
         salt = data[_FRAME_SALT]
         while True:
-            count = min(frames - at, _MOST_FRAMES)
-            if len(data) < count * self._frame:
+            count = min(frames - at, _READ_FRAMES)
+            if len(data) < count * self._frame_size:
                 return False
-            heads = range(0, count * self._frame, self._frame)
+            heads = range(0, count * self._frame_size, self._frame_size)
             if any(data[head + 8 : head + 16] != salt for head in heads):
                 return False
             at += count
             if at == frames:
-                self._count, self._last = frames, data[-self._frame :]
+                self._count, self._last = frames, data[-self._frame_size :]
                 return True
-            data = self._read(at, min(frames, at + _MOST_FRAMES))
+            data = self._read(at, min(frames, at + _READ_FRAMES))
 
     def _read(self, first: int, end: int) -> bytes:
-        return os.pread(self._frames, (end - first) * self._frame, _WAL_HEAD + first * self._frame)
+        return os.pread(self._wal, (end - first) * self._frame_size, _WAL_HEAD + first * self._frame_size)
 
 
 def _inode(name: str) -> _Inode | None:

@@ -11,7 +11,7 @@ from roomcast.model.rooms import Selection
 
 def clamp_times(connection: apsw.Connection, now: int) -> int:
     """Moves all times after `now` (ms since 1970) to `now`: those of messages, rooms and keys. So times stay in
-    the order of ids, and the next message gets the clock's time.
+    the order of ids, and the next message gets the clock's time. `connection`: the writer's.
 
     Returns the number of such messages. Raises `apsw.Error`; then nothing is changed."""
     with connection:

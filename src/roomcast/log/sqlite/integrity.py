@@ -24,8 +24,8 @@ _CONTRADICTION = "its tables contradict each other"
 
 
 def check_database(connection: apsw.Connection, *, whole: bool = False) -> None:
-    """Raises `apsw.CorruptError` if something is damaged or missing. Checks as much as fits into a second; with
-    `whole`, everything."""
+    """Raises `apsw.CorruptError` if something in the database of `connection` is damaged or missing. Checks as
+    much as fits into a second; with `whole`, everything."""
     try:
         small = whole or _is_small(connection)
         if small:
@@ -35,16 +35,16 @@ def check_database(connection: apsw.Connection, *, whole: bool = False) -> None:
         raise apsw.CorruptError(_CONTRADICTION) from error
 
 
-def check_all(messages: Sequence[Message], trimmed: Mapping[str, int], after: int) -> None:
+def check_complete(messages: Sequence[Message], trimmed: Mapping[str, int], after: int) -> None:
     """Raises `apsw.CorruptError` if these are not all messages after the seq `after`, judged by the `prev` of
     each. `trimmed`: how far each room with a `prev` outside these messages is trimmed."""
-    held = {message.seq for message in messages}
+    seqs = {message.seq for message in messages}
     for message in messages:
-        if message.prev > after and message.prev not in held and message.prev > trimmed.get(message.room, 0):
+        if message.prev > after and message.prev not in seqs and message.prev > trimmed.get(message.room, 0):
             raise apsw.CorruptError(f"messages before {message.seq} are missing")
 
 
-def check_rooms(
+def check_rooms_complete(
     messages: Sequence[Message], trimmed: Mapping[str, int], ends: Mapping[str, int], after: int
 ) -> None:
     """Raises `apsw.CorruptError` if these are not all messages of their rooms after the seq `after`, judged by the
@@ -52,10 +52,12 @@ def check_rooms(
     among them, if it is known."""
     last: dict[str, int] = {}
     for message in messages:
-        before = last.get(message.room)
+        previous = last.get(message.room)
         # The first one may follow a trimmed message.
         follows = (
-            message.prev <= max(after, trimmed.get(message.room, 0)) if before is None else message.prev == before
+            message.prev <= max(after, trimmed.get(message.room, 0))
+            if previous is None
+            else message.prev == previous
         )
         if not follows:
             raise apsw.CorruptError(f"messages before {message.seq} are missing")
@@ -66,17 +68,20 @@ def check_rooms(
 
 
 def _check_pages(connection: apsw.Connection) -> None:
-    [found] = _row(connection, "check_all")
+    [found] = _row(connection, "check_pages")
     if found != "ok":
         raise apsw.CorruptError(str(found))
 
 
 def _check_counts(connection: apsw.Connection, small: bool) -> None:
+    """Compares the tables with each other, and counts the messages: all of a `small` database, the newest of a
+    large one. In a large log with holes, and while deleted rooms have rows left, no count is known to compare
+    with."""
     state = LogState(*_row(connection, "load_state"))
-    first, last, _, _, messages, size, purges = _row(connection, "check")
-    [strange] = _row(connection, "check_rooms")
+    first, last, _, _, messages, size, purges = _row(connection, "load_totals")
+    [contradictions] = _row(connection, "count_contradictions")
     within = first is None or state.trimmed < first <= last <= state.newest
-    if not within or (messages, size, strange) != (state.messages, state.bytes, 0):
+    if not within or (messages, size, contradictions) != (state.messages, state.bytes, 0):
         raise apsw.CorruptError(_CONTRADICTION)
     if state.dense:
         counted = state.messages if small else min(state.messages, CHECKED_MESSAGES)
@@ -91,7 +96,7 @@ def _check_counts(connection: apsw.Connection, small: bool) -> None:
 
 
 def _is_small(connection: apsw.Connection) -> bool:
-    [small] = _row(connection, "is_small", {"most": CHECKED_BYTES})
+    [small] = _row(connection, "is_small", {"bytes": CHECKED_BYTES})
     return bool(small)
 
 

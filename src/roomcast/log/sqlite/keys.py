@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from roomcast.log.base import Idempotency
-from roomcast.log.sequencer import GONE_KEYS, KEY_MS, Kept, Key, NewKey
+from roomcast.log.sequencer import GONE_KEYS, KEY_MS, Key, KeyedAppend, NewKey
 from roomcast.log.sqlite.queries import to_json
 from roomcast.log.sqlite.write_connection import WriteConnection
 
@@ -27,12 +27,12 @@ class KeyTable:
         self._maybe_gone = _COUNT_AFTER
         """How many keys may have lost their message since they were counted."""
 
-    def load(self, requested: Iterable[Idempotency], now: int) -> dict[Key, Kept]:
-        """The keys among these that are known. `now`: in ms since 1970."""
+    def load(self, requested: Iterable[Idempotency], now: int) -> dict[Key, KeyedAppend]:
+        """The keys in `requested` that are known, with what they stored. `now`: in ms since 1970."""
         pairs = to_json([(idempotency.scope, idempotency.key) for idempotency in requested])
         found = self._database.value("load_keys", {"keys": pairs})
         return {
-            (scope, key): Kept(bytes.fromhex(digest), first, size, stored_at)
+            (scope, key): KeyedAppend(bytes.fromhex(digest), first, size, stored_at)
             for scope, key, digest, first, size, stored_at, gone in _rows.decode(found)
             if not gone or stored_at > now - KEY_MS
         }
@@ -47,15 +47,15 @@ class KeyTable:
         if self._maybe_gone <= _COUNT_AFTER:
             return
         gone = self._database.value("count_gone_keys", {})
-        step = {"until": now - KEY_MS, "more": max(0, gone - GONE_KEYS), "most": _FORGET_STEP}
+        step = {"until": now - KEY_MS, "more": max(0, gone - GONE_KEYS), "limit": _FORGET_STEP}
         if self._database.change("forget_keys", step) < _FORGET_STEP:
             self._maybe_gone = 0
 
 
 def rows_of(keys: Sequence[NewKey]) -> str:
     """New keys as a parameter of a step of the writer."""
-    return to_json([(new.scope, new.key, *_kept(new.kept)) for new in keys]) if keys else "[]"
+    return to_json([(new.scope, new.key, *_kept(new.append)) for new in keys]) if keys else "[]"
 
 
-def _kept(kept: Kept) -> tuple[str, int, int, int]:
+def _kept(kept: KeyedAppend) -> tuple[str, int, int, int]:
     return kept.digest.hex(), kept.first, kept.size, kept.stored_at

@@ -29,6 +29,7 @@ class DatabaseLock:
             raise
 
     def release(self) -> None:
+        """Gives the lock up, once the database is closed: from then on another server may open it."""
         os.close(self._descriptor)
 
     def _take(self, database: str, mode: int) -> None:
@@ -42,14 +43,14 @@ class DatabaseLock:
         if not os.fstat(self._descriptor).st_size:  # it has no process id yet: it is new
             with suppress(OSError):
                 os.fchmod(self._descriptor, mode)
-        self._sign()
+        self._write_process_id()
 
     def _owner(self) -> str:
         pid = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip()
         return f" (process {pid})" if pid.isdigit() else ""
 
-    def _sign(self) -> None:
-        # The process id is only for the error text of a second server: a full disk must not make this step fail.
+    def _write_process_id(self) -> None:
+        # The id is only for the error text of a second server: a full disk must not make this step fail.
         with suppress(OSError):
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)

@@ -19,7 +19,7 @@ from roomcast.log.append_queue import AppendRequest
 from roomcast.log.base import Appended, Bounds, Idempotency, Page, RoomSort, RoomStats
 from roomcast.log.consumers import Consumers
 from roomcast.log.local import LocalLog
-from roomcast.log.register import remembered
+from roomcast.log.register import register_size
 from roomcast.log.revoked import KeptRevocations, oldest_kept
 from roomcast.log.sqlite.errors import unavailable
 from roomcast.log.sqlite.group_commit import GroupCommit
@@ -50,8 +50,10 @@ async def open_log(
     empty_rooms: int = EMPTY_ROOMS,
     **others: object,
 ) -> SqliteLog:
-    """Opens the log in the file `path`, or creates it; the options are those of `roomcast.log.open_log`. Raises
-    `LogUnusable`."""
+    """Opens the log in the file `path`, or creates it. `url` is its name.
+
+    `retention`, `new_epoch` and `synchronous` are those of `roomcast.log.open_log`; `others` are its options for
+    other backends. `empty_rooms`: how many rooms without messages are remembered. Raises `LogUnusable`."""
     if not path:
         raise LogUnusable("sqlite: needs a file: use sqlite:PATH, such as sqlite:roomcast.db.")
     opened = await asyncio.to_thread(open_database, path, new_epoch=new_epoch, synchronous=synchronous)
@@ -67,10 +69,10 @@ class SqliteLog(LocalLog):
         self.epoch = opened.epoch
         self.retention = retention
         self._lock = opened.lock
-        self._reader = SqliteReader(opened.reader, remembered(retention.max_messages), opened.holes)
+        self._reader = SqliteReader(opened.reader, register_size(retention.max_messages), opened.flags)
         self._reader_thread = ThreadPoolExecutor(1, "roomcast-log-reader")
         self._writer = SqliteWriter(
-            opened.writer, opened.files, opened.state, opened.clock, retention, empty_rooms, opened.holes
+            opened.writer, opened.files, opened.state, opened.clock, retention, empty_rooms, opened.flags
         )
         self._writer_thread = JobThread("roomcast-log-writer")
         self._commits = GroupCommit(self._writer, self._writer_thread, consumers, opened.state, retention)
@@ -81,27 +83,37 @@ class SqliteLog(LocalLog):
 
     @property
     def unwritable(self) -> str:
+        """Why the last job of the writer failed, as a sentence; empty if it did not."""
         return self._commits.unwritable
 
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:
+        """As in `Log`: adds `drafts`, with `idempotency`, to the next commit. Must be called on the loop."""
         return self._commits.append(AppendRequest(drafts, idempotency))
 
     async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
+        """As in `Log`: the first `limit` messages of `selection` with `after` < seq < `before`, and the losses."""
         return await self._search(self._reader.page(selection, after, limit, before))
 
     async def get(self, seq: int) -> Message | None:
+        """As in `Log`: the message `seq`; None if it is not retained, or not stored yet."""
         return await self._read(self._reader.get, seq)
 
     async def seek_newest(self, selection: Selection, count: int, before: int | None = None) -> int:
+        """As in `Log`: the position at which the newest `count` messages of `selection` below the seq `before`
+        begin."""
         return await self._search(self._reader.seek_newest(selection, count, before))
 
     async def seek_time(self, selection: Selection, since: int) -> int:
+        """As in `Log`: the position at which the messages of `selection` stored at or after `since` (ms) begin."""
         return await self._read(self._reader.seek_time, selection, since)
 
     async def bounds(self) -> Bounds:
+        """As in `Log`: how far the log reaches now, as the reader sees it."""
         return await self._read(self._reader.bounds)
 
     async def rooms(self, prefix: str, sort: RoomSort, after: str | int | None, limit: int) -> Sequence[RoomStats]:
+        """As in `Log`: the first `limit` rooms with the `prefix`, in the order `sort`, after the room or seq
+        `after`."""
         if sort == "name":
             name = None if after is None else str(after)
             return await self._read(self._reader.rooms_by_name, prefix, name, limit, bool(self.retention.rooms))
@@ -116,21 +128,27 @@ class SqliteLog(LocalLog):
         return found
 
     async def delete(self, seq: int) -> bool:
+        """As in `Log`: deletes the message `seq`, in a transaction of its own between two groups."""
         return bool(await self._commits.do(lambda floor: self._writer.delete(seq)))
 
     async def delete_room(self, room: str) -> None:
+        """As in `Log`: deletes all messages of `room`. Their rows are removed later, in steps."""
         await self._commits.do(lambda floor: self._writer.delete_room(room))
 
     async def revoke(self, revocation: Revocation) -> None:
+        """As in `Log`: keeps `revocation`. Raises `TooManyRevocations`."""
         self._revocations.check(revocation)
         await self._commits.do(lambda floor: self._writer.revoke(revocation, oldest_kept()))
         self._revocations.add(revocation)
 
     async def revocations(self) -> Sequence[Revocation]:
+        """As in `Log`: all revocations, from memory: no other process writes this database."""
         self._check_open()
         return self._revocations.rows
 
     def prepare_rules(self, retention: Retention) -> Callable[[], None]:
+        """As in `Log`: the function that applies the rules and the age of `retention`. This backend takes all of
+        them."""
         return lambda: self._set_rules(retention)
 
     def _set_rules(self, retention: Retention) -> None:
@@ -160,7 +178,7 @@ class SqliteLog(LocalLog):
             self._lock.release()
 
     async def _fetch(self, after: int) -> Sequence[Message]:
-        return await self._reported(self._reader.fetch, after)
+        return await self._read_in_thread(self._reader.fetch, after)
 
     def _delivered(self) -> None:
         self._commits.trim_later()
@@ -173,9 +191,9 @@ class SqliteLog(LocalLog):
 
     async def _read(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         self._check_open()
-        return await self._reported(read, *args, **kwargs)
+        return await self._read_in_thread(read, *args, **kwargs)
 
-    async def _reported(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _read_in_thread(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Calls `read` in the reader's thread. Raises `LogUnavailable` if the database fails."""
         try:
             return await self._call(read, *args, **kwargs)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 
 from roomcast.log.sqlite.state import LogState
-from roomcast.log.sqlite.write_cache import Oldest
+from roomcast.log.sqlite.write_cache import Candidate
 from roomcast.model.retention import Retention
 
 
 def trim_oldest(
     state: LogState,
-    oldest: Iterable[Oldest],
+    oldest: Iterable[Candidate],
     retention: Retention,
     *,
-    most: int,
+    limit: int,
     end: int,
     too_old: int,
     gone: Container[int],
@@ -22,9 +22,10 @@ def trim_oldest(
 ) -> tuple[LogState, bool]:
     """Returns the log after trimming, and whether more is left to trim.
 
-    `oldest`: its oldest messages in order. `most`: the most messages to remove. `end`: the last that may go.
-    `too_old`: messages stored before this time (ms since 1970) go; -1 if none do. Messages in `gone` and `cut` are
-    no longer counted in `state`, because a rule removed them.
+    `state`: the log before. `oldest`: its oldest messages in order. `retention`: the caps of the whole log.
+    `limit`: the most messages to remove. `end`: the last that may go. `too_old`: messages stored before this time
+    (ms since 1970) go; -1 if none do. Messages in `gone` and `cut` are no longer counted in `state`, because a
+    rule removed them.
     """
     most_messages, most_bytes = retention.max_messages, retention.max_bytes
     newest, newest_at, trimmed, size, forgotten, forgotten_at, messages, deletions = state
@@ -32,10 +33,10 @@ def trim_oldest(
     for seq, length, stored_at in oldest:
         if seq > end or not (messages > most_messages or size > most_bytes or stored_at < too_old):
             break
-        if not most:
+        if not limit:
             unfinished = True
             break
-        most -= 1
+        limit -= 1
         trimmed = seq
         if length >= 0 and seq not in gone and seq not in cut:
             messages -= 1

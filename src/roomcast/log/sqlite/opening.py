@@ -18,7 +18,7 @@ from roomcast.log.sqlite.future_times import clamp_times
 from roomcast.log.sqlite.integrity import check_database
 from roomcast.log.sqlite.lock import DatabaseLock
 from roomcast.log.sqlite.queries import QUERIES, SCHEMAS, one_row
-from roomcast.log.sqlite.state import Holes, LogState
+from roomcast.log.sqlite.state import ContentFlags, LogState
 from roomcast.model.errors import LogUnusable
 from roomcast.model.message import new_epoch as fresh_epoch
 from roomcast.model.message import rfc3339
@@ -51,14 +51,15 @@ class Opened(NamedTuple):
     epoch: str
     state: LogState
     clock: Clock
-    holes: Holes
+    flags: ContentFlags
     revoked: Sequence[Revocation]
 
 
 def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
-    """Opens the database `path`, or creates it. Blocks. Raises `LogUnusable`.
+    """Opens the database `path`, or creates it. Blocks.
 
-    `new_epoch`: begin a new epoch. `synchronous` (full, normal or off): how SQLite waits for the disk."""
+    `new_epoch`: begin a new epoch. `synchronous` (full, normal or off): how SQLite waits for the disk. Raises
+    `LogUnusable` if the file is unusable; then nothing stays open or locked."""
     real = os.path.realpath(path)
     _check_path(real)
     _check_synchronous(synchronous)
@@ -69,21 +70,21 @@ def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
             _make(real)
             writer = apsw.Connection(real)
             undo.callback(writer.close)
-            epoch, state = _take_over(writer, real, anew=new_epoch, synchronous=synchronous)
-            deleted, purging, keyed = _row(writer, "load_holes")
-            holes = Holes(deleted=bool(deleted), purging=bool(purging), keyed=bool(keyed))
+            epoch, state = _prepare_writer(writer, real, new_epoch=new_epoch, synchronous=synchronous)
+            deleted, purging, keyed = _row(writer, "load_flags")
+            flags = ContentFlags(deleted=bool(deleted), purging=bool(purging), keyed=bool(keyed))
             rows = writer.execute(QUERIES["load_revoked"])
             revoked = [Revocation(sub, iss or None, before) for sub, iss, before in rows]
             clock = Clock()
             clock.now(state.retained_at)  # logs a warning if the clock is behind
             reader = apsw.Connection(real, flags=apsw.SQLITE_OPEN_READONLY)
             undo.callback(reader.close)
-            _prepare(reader)
+            _configure(reader)
             files = DatabaseFiles(real, writer)
         except (apsw.Error, OSError) as error:
             raise unusable(real, error) from error
         undo.pop_all()
-    return Opened(writer, reader, lock, files, epoch, state, clock, holes, revoked)
+    return Opened(writer, reader, lock, files, epoch, state, clock, flags, revoked)
 
 
 def _check_path(real: str) -> None:
@@ -111,11 +112,13 @@ def _check_synchronous(synchronous: str) -> None:
         raise LogUnusable(f"{synchronous!r} is no way to wait for the disk: use {', '.join(SYNCHRONOUS)}.")
 
 
-def _take_over(connection: apsw.Connection, real: str, *, anew: bool, synchronous: str) -> tuple[str, LogState]:
+def _prepare_writer(
+    connection: apsw.Connection, real: str, *, new_epoch: bool, synchronous: str
+) -> tuple[str, LogState]:
     """Prepares the database for this server. Returns the epoch from now on, and the log's state."""
     if connection.readonly("main"):
         raise LogUnusable(f"{real} cannot be written: give this user the right to write it.")
-    _prepare(connection)
+    _configure(connection)
     version = _version(connection, real)
     connection.pragma("journal_mode", "wal")
     connection.pragma("synchronous", "full")
@@ -125,17 +128,17 @@ def _take_over(connection: apsw.Connection, real: str, *, anew: bool, synchronou
     connection.execute(QUERIES["make_rooms_newest"])
     check_database(connection)
     with connection:
-        if anew:
+        if new_epoch:
             _repair_times(connection)
-        epoch = _begin_life(connection, anew=anew, synchronous=synchronous)
+        epoch = _begin_life(connection, new_epoch=new_epoch, synchronous=synchronous)
     state = LogState(*_row(connection, "load_state"))
     connection.pragma("synchronous", synchronous)
-    for name in ("step", "plain", "cutting", "plain_cutting", "forget", "deletion", "room_deletion"):
+    for name in ("step", "plain", "cutting", "plain_cutting", "forget_rooms", "deletion", "room_deletion"):
         connection.execute(QUERIES[f"make_{name}"])
     return epoch, state
 
 
-def _prepare(connection: apsw.Connection) -> None:
+def _configure(connection: apsw.Connection) -> None:
     connection.set_busy_timeout(BUSY_MS)
     # A sort in a temporary file would fail on a full disk, but reading must still work then.
     connection.pragma("temp_store", "memory")
@@ -166,8 +169,8 @@ def _migrate(connection: apsw.Connection, version: int) -> None:
 
 
 def _repair_times(connection: apsw.Connection) -> None:
-    """A new epoch also repairs a log whose clock was once ahead. Otherwise messages would carry that time for
-    ever."""
+    """Repairs a log whose clock was once ahead: otherwise all later messages would carry the time of that clock.
+    This is done only for a new epoch that was requested."""
     now = Clock().now(0)
     if count := clamp_times(connection, now):
         _log.warning(
@@ -175,13 +178,13 @@ def _repair_times(connection: apsw.Connection) -> None:
         )
 
 
-def _begin_life(connection: apsw.Connection, *, anew: bool, synchronous: str) -> str:
-    """Returns the epoch. It is a new one if the log may have lost its end, as the ids of that end must not be used
-    again."""
-    epoch, last_synchronous, clean = _row(connection, "load_life")
-    if anew or not epoch or (last_synchronous != "full" and not clean):
+def _begin_life(connection: apsw.Connection, *, new_epoch: bool, synchronous: str) -> str:
+    """Returns the epoch from now on. It is a new one if the log may have lost its end, as the ids of that end must
+    not be used again."""
+    epoch, last_synchronous, clean = _row(connection, "load_last_run")
+    if new_epoch or not epoch or (last_synchronous != "full" and not clean):
         epoch = fresh_epoch()
-    connection.execute(QUERIES["begin_life"], {"epoch": epoch, "synchronous": synchronous})
+    connection.execute(QUERIES["mark_open"], {"epoch": epoch, "synchronous": synchronous})
     return str(epoch)
 
 

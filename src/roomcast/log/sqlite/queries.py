@@ -17,7 +17,7 @@ SCHEMAS = [files(__package__).joinpath(name).read_text("utf-8") for name in ("sc
 """The script with index n migrates a database from version n to version n + 1."""
 
 NO_END = 2**63 - 1
-"""A seq, or a number of bytes, larger than any."""
+"""Larger than any seq and any number of bytes."""
 
 _Head = tuple[int, str, str | None, int, int, int]
 """A message's fields, with the length of its body instead of the body."""
@@ -40,7 +40,8 @@ def to_json(values: object) -> str:
 
 
 def one_row(connection: apsw.Connection, statement: str, parameters: dict[str, Any] | None = None) -> Any:
-    """The one row of a statement."""
+    """The one row of `statement`, run on `connection` with `parameters` by their names. Raises `apsw.Error`, and
+    `ValueError` if there is no row, or more than one."""
     # A list, so that SQLite steps past the row: a statement left on its row would keep its read transaction open.
     [row] = list(connection.execute(statement, parameters))
     return row
@@ -54,7 +55,8 @@ def pack(messages: Sequence[Message]) -> dict[str, str | bytes]:
 
 
 def unpack(heads: str, bodies: bytes | None) -> list[Message]:
-    """Decodes the messages of the query `page`."""
+    """Decodes the messages of the query `page`. `heads`: their fields as JSON. `bodies`: all bodies one after the
+    other; None if there are no messages."""
     start = 0
     messages = []
     for seq, room, type_, stored_at, prev, length in _heads.decode(heads):

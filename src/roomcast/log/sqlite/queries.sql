@@ -13,11 +13,11 @@ SELECT newest, newest_at, trimmed, bytes, forgotten, forgotten_at, messages, del
 SELECT trimmed, newest, bytes, messages, coalesce((SELECT stored_at FROM messages ORDER BY seq LIMIT 1), 0)
 FROM state;
 
--- load_life --
+-- load_last_run --
 -- The epoch that the last server wrote, how it waited for the disk, and whether it closed the log
 SELECT epoch, synchronous, clean FROM state;
 
--- begin_life --
+-- mark_open --
 -- A server opens the log
 UPDATE state SET epoch = :epoch, synchronous = :synchronous, clean = 0;
 
@@ -33,13 +33,13 @@ WHERE newest_at > :now OR trimmed_at > :now;
 UPDATE keys SET stored_at = :now WHERE stored_at > :now;
 UPDATE state SET newest_at = min(newest_at, :now), forgotten_at = min(forgotten_at, :now);
 
--- end_life --
+-- mark_clean --
 -- A server closes the log
 UPDATE state SET clean = 1;
 
--- check --
+-- load_totals --
 -- The oldest and newest message, and the sums over the rooms, to compare with the state; and how many deleted rooms
--- have rows left
+-- have rows left. The two lengths are not compared: they are there so that both rows are read
 SELECT
     (SELECT min(seq) FROM messages), (SELECT max(seq) FROM messages),
     (SELECT octet_length(body) FROM messages ORDER BY seq LIMIT 1),
@@ -48,14 +48,14 @@ SELECT
     (SELECT count(*) FROM purges);
 
 -- is_small --
--- Whether the database has at most so many bytes
-SELECT page_count * page_size <= :most FROM pragma_page_count, pragma_page_size;
+-- Whether the database has at most `bytes` bytes
+SELECT page_count * page_size <= :bytes FROM pragma_page_count, pragma_page_size;
 
--- check_all --
+-- check_pages --
 -- SQLite's own check of pages and indexes
 PRAGMA integrity_check(1);
 
--- check_rooms --
+-- count_contradictions --
 -- How many rooms contradict their messages, by the index alone: 0.1 s of CPU for a million messages
 SELECT count(*) FROM (
     SELECT room, count(*) AS messages, max(seq) AS newest FROM messages INDEXED BY messages_room GROUP BY room
@@ -77,19 +77,19 @@ SELECT json_group_object(room, newest) FROM rooms WHERE room IN (SELECT value FR
 -- load_keys --
 -- Some idempotency keys, given as [scope, key]
 SELECT json_group_array(json_array(keys.scope, keys.key, lower(hex(digest)), first, count, stored_at, gone))
-FROM json_each(:keys) AS asked
-CROSS JOIN keys ON keys.scope = asked.value ->> 0 AND keys.key = asked.value ->> 1;
+FROM json_each(:keys) AS requested
+CROSS JOIN keys ON keys.scope = requested.value ->> 0 AND keys.key = requested.value ->> 1;
 
 -- count_gone_keys --
 -- How many keys there are whose first message is gone
 SELECT count(*) FROM keys WHERE gone = 1;
 
 -- forget_keys --
--- Forgets keys whose first message is gone: those stored up to `until`, and `more` others, the oldest first; at most `most`
+-- Forgets keys whose first message is gone: those stored up to `until`, and `more` others, the oldest first; at most `limit`
 DELETE FROM keys WHERE (scope, key) IN (
     SELECT scope, key FROM (
         SELECT scope, key, stored_at, row_number() OVER (ORDER BY stored_at) AS number
-        FROM keys WHERE gone = 1 ORDER BY stored_at LIMIT :most
+        FROM keys WHERE gone = 1 ORDER BY stored_at LIMIT :limit
     ) WHERE stored_at <= :until OR number <= :more
 );
 
@@ -249,7 +249,7 @@ SELECT json_group_array(seq) FROM (
     SELECT seq FROM purges CROSS JOIN messages USING (room) WHERE seq <= upto LIMIT :limit
 );
 
--- load_holes --
+-- load_flags --
 -- Whether single messages were deleted, whether deleted rooms have rows left, and whether there are keys whose first
 -- message is retained
 SELECT EXISTS (SELECT 1 FROM deleted), EXISTS (SELECT 1 FROM purges), EXISTS (SELECT 1 FROM keys WHERE gone = 0);
@@ -263,7 +263,7 @@ SELECT json_group_object(room, upto) FROM purges;
 SELECT json_group_array(json_array(room, messages, bytes, json((
     SELECT json_group_array(json_array(seq, size, stored_at)) FROM (
         SELECT seq, octet_length(body) AS size, stored_at FROM messages
-        WHERE messages.room = rooms.room AND seq > rooms.trimmed ORDER BY seq LIMIT :most
+        WHERE messages.room = rooms.room AND seq > rooms.trimmed ORDER BY seq LIMIT :limit
     )
 )))) FROM rooms WHERE room IN (SELECT value FROM json_each(:rooms));
 
@@ -344,7 +344,7 @@ SELECT json_group_array(json_array(seq, size, stored_at)) FROM (
 -- How many rooms without messages are remembered
 SELECT count(*) FROM rooms WHERE messages = 0;
 
--- make_forget --
+-- make_forget_rooms --
 -- Makes forgetting rooms one INSERT: `count` empty ones, those that are empty for longest first, so that `forgotten`
 -- grows
 CREATE TEMP VIEW forgettings AS SELECT 0 AS count;
@@ -358,7 +358,7 @@ CREATE TEMP TRIGGER forget INSTEAD OF INSERT ON forgettings BEGIN
     DELETE FROM rooms WHERE messages = 0 AND newest <= (SELECT forgotten FROM state);
 END;
 
--- forget --
+-- forget_rooms --
 -- Forgets rooms
 INSERT INTO forgettings VALUES (:count);
 
@@ -382,13 +382,13 @@ SELECT newest, (
 ) FROM state;
 
 -- find_rooms --
--- The newest message of all, and at most `most` rooms that have had messages after a seq
+-- The newest message of all, and at most `limit` rooms that have had messages after a seq
 SELECT newest, (
-    SELECT json_group_array(room) FROM (SELECT room FROM rooms WHERE {chosen} AND newest > :after LIMIT :most)
+    SELECT json_group_array(room) FROM (SELECT room FROM rooms WHERE {chosen} AND newest > :after LIMIT :limit)
 ) FROM state;
 
 -- page --
--- The messages that `picked` selects, oldest first, until their bodies reach `most_bytes`. It reads no more than that:
+-- The messages that `picked` selects, oldest first, until their bodies reach `max_bytes`. It reads no more than that:
 -- the first part stops at the message that fills the page, and reads no body; the second reads the `chosen` messages
 -- up to there. `picked` returns its rows in order because its ORDER BY has a LIMIT: without one, SQLite may skip the
 -- ORDER BY
@@ -398,7 +398,7 @@ WITH reached (seq) AS MATERIALIZED (
             SELECT seq, sum(octet_length(body)) OVER so_far AS size, count(*) OVER so_far AS number
             FROM ({picked}) CROSS JOIN messages USING (seq)
             WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)
-        ) WHERE size >= :most_bytes OR number >= :limit LIMIT 1
+        ) WHERE size >= :max_bytes OR number >= :limit LIMIT 1
     ), :before - 1)
 )
 SELECT
@@ -419,7 +419,7 @@ SELECT seq FROM ({arms} ORDER BY seq LIMIT :limit);
 
 -- pick_room --
 -- One arm
-SELECT seq FROM messages WHERE room = :{room} AND seq > :after AND seq < :before {but};
+SELECT seq FROM messages WHERE room = :{room} AND seq > :after AND seq < :before {condition};
 
 -- seek_newest --
 -- The newest message of all, how far the log is trimmed, and the number and the oldest of the newest messages of some
@@ -489,16 +489,16 @@ SELECT json_group_array(json_array(room, messages, newest, newest_at {oldest})) 
 ) AS page;
 
 -- rooms_by_newest --
--- The same by their newest message, among the first `most` of them; and the seq before which to continue, 0 at the end
+-- The same by their newest message, among the first `among` of them; and the seq before which to continue, 0 at the end
 SELECT
     coalesce((
-        SELECT newest FROM rooms WHERE messages > 0 AND newest < :before ORDER BY newest DESC LIMIT 1 OFFSET :most - 1
+        SELECT newest FROM rooms WHERE messages > 0 AND newest < :before ORDER BY newest DESC LIMIT 1 OFFSET :among - 1
     ), 0),
     json_group_array(json_array(room, messages, newest, newest_at {oldest}))
 FROM (
     SELECT * FROM (
         SELECT room, messages, newest, newest_at {trimmed} FROM rooms
-        WHERE messages > 0 AND newest < :before ORDER BY newest DESC LIMIT :most
+        WHERE messages > 0 AND newest < :before ORDER BY newest DESC LIMIT :among
     ) WHERE room >= :first AND room < :end LIMIT :limit
 ) AS page;
 

@@ -1,7 +1,7 @@
 """Decides which messages go by the rules of their rooms. Knows no SQL except the names of queries.
 
-It caches how much each room with a rule has, and its oldest messages as far as needed. So most commits find
-the messages to trim without a query. The cache is bounded, and emptied after a failure.
+It caches how many messages and bytes each room with a rule has, and its oldest messages as far as needed. So most
+commits find the messages to trim without a query. The cache is bounded, and emptied after a failure.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Room:
         """The index in `oldest` at which the retained messages begin."""
 
     @property
-    def known(self) -> int:
+    def cached(self) -> int:
         """How many of its oldest messages are cached."""
         return (len(self.oldest) - self.start) // 3
 
@@ -72,8 +72,8 @@ class _Room:
                 self.start = 0
             self.oldest.extend((message.seq, size, message.stored_at))
         self.messages = messages = messages + 1
-        self.bytes = held = self.bytes + size
-        return messages > self.max_messages or held > self.max_bytes
+        self.bytes = size_now = self.bytes + size
+        return messages > self.max_messages or size_now > self.max_bytes
 
     def trim(self) -> tuple[int, int]:
         """Removes its oldest message. Returns the seq and the size of that message."""
@@ -95,7 +95,7 @@ class RoomCaps:
         """Rooms that have more than their rules allow."""
         self._brought_down: dict[str, None] = {}
         """Rooms that the last cut removed from `over`."""
-        self.due = 0
+        self.added_since_cut = 0
         """How many messages were added to rooms in `over` since the last cut."""
 
     def __bool__(self) -> bool:
@@ -108,40 +108,40 @@ class RoomCaps:
 
     def learn(self, messages: Sequence[Message], trimmed: int) -> None:
         """Notes messages that are about to be stored. `trimmed`: how far the log is trimmed."""
-        rooms, of = self._rooms, self.rules.of
+        rooms, rule_of = self._rooms, self.rules.of
         unknown: list[Message] = []
         for message in messages:
             room = rooms.get(message.room)
             if room is not None and room.catch_up(trimmed):
                 if room.add(message, len(message.body)):
                     self._note_over(message.room)
-            elif of(message.room) is not None:
+            elif rule_of(message.room) is not None:
                 unknown.append(message)
                 if room is not None:
                     del rooms[message.room]
         if unknown:
-            self.load([message.room for message in unknown], trimmed)
+            self._load([message.room for message in unknown], trimmed)
             for message in unknown:
                 if rooms[message.room].add(message, len(message.body)):
                     self._note_over(message.room)
 
     def _note_over(self, room: str) -> None:
         self.over[room] = None
-        self.due += 1
+        self.added_since_cut += 1
 
-    def note(self, rows: Iterable[tuple[str, int, int, int]], now: int) -> None:
-        """Notes rooms as a walk finds them: how many messages and bytes they have, and when their oldest was
-        stored (ms since 1970). `now`: in ms since 1970."""
+    def note_walked(self, rows: Iterable[tuple[str, int, int, int]], now: int) -> None:
+        """Adds rooms that a walk has found to `over`, if they have more than their rules allow. `rows`: the name
+        of each, its messages, its bytes, and when its oldest was stored. That and `now` are in ms since 1970."""
         for name, messages, size, oldest_at in rows:
             rule = self.rules.of(name)
             if rule and (_Room(rule, messages, size).is_over or oldest_at < _too_old(rule, now)):
                 self.over[name] = None
 
     def drop(self, room: str) -> None:
-        """Drops a room from the cache: it was changed by something else."""
+        """Drops `room` from the cache: something other than its rule has changed it."""
         self._rooms.pop(room, None)
 
-    def load(self, rooms: Iterable[str], trimmed: int) -> None:
+    def _load(self, rooms: Iterable[str], trimmed: int) -> None:
         """Loads the rooms that have a rule into the cache. `trimmed`: how far the log is trimmed."""
         missing: dict[str, RoomRule] = {}
         for name in rooms:
@@ -159,23 +159,24 @@ class RoomCaps:
         if len(self._rooms) > ROOMS:
             self._rooms.clear()
 
-    def cut(self, most: int, trimmed: int, end: int, now: int) -> tuple[list[Cut], list[int], int]:
-        """Decides what to remove now from a log that is trimmed up to `trimmed`: at most `most` messages, none
-        newer than `end`. `now`: in ms since 1970. Returns the cuts, all seqs, and their bytes."""
+    def cut(self, limit: int, trimmed: int, end: int, now: int) -> tuple[list[Cut], list[int], int]:
+        """Decides what to remove now from a log that is trimmed up to `trimmed`: at most `limit` messages, none
+        newer than `end`. `now`: in ms since 1970. Returns the cuts, the seqs to remove, and their size in
+        bytes."""
         self._brought_down = {}
         cuts: list[Cut] = []
         seqs: list[int] = []
-        size = self.due = 0
+        size = self.added_since_cut = 0
         for name in list(self.over):
-            if len(seqs) >= most:
+            if len(seqs) >= limit:
                 break
             rule, before = self.rules.of(name), len(seqs)
             if rule is None:
                 del self.over[name]
                 continue
-            self.load([name], trimmed)
+            self._load([name], trimmed)
             room = self._rooms[name]
-            gone, done = self._cut_room(name, room, rule, most - before, end, now, seqs)
+            gone, done = self._cut_room(name, room, rule, limit - before, end, now, seqs)
             size += gone
             if len(seqs) > before:
                 cuts.append(Cut(name, seqs[-1], len(seqs) - before))
@@ -185,15 +186,15 @@ class RoomCaps:
         return cuts, seqs, size
 
     def _cut_room(
-        self, name: str, room: _Room, rule: RoomRule, most: int, end: int, now: int, seqs: list[int]
+        self, name: str, room: _Room, rule: RoomRule, limit: int, end: int, now: int, seqs: list[int]
     ) -> tuple[int, bool]:
         """Adds the messages to remove to `seqs`. Returns their bytes, and whether no more may go now."""
         too_old = _too_old(rule, now)
         size = last = 0
-        for _ in range(most):
-            if not room.known and room.messages:
+        for _ in range(limit):
+            if not room.cached and room.messages:
                 self._read_on(name, room, last)
-            if not room.known:
+            if not room.cached:
                 return size, not room.messages
             seq, _, stored_at = room.oldest[room.start : room.start + 3]
             if seq > end or not (room.is_over or stored_at < too_old):
@@ -204,13 +205,14 @@ class RoomCaps:
         return size, False
 
     def _read_on(self, name: str, room: _Room, after: int) -> None:
-        """Reads more of its oldest messages, without those that this step removes but that are still stored."""
+        """Reads the next of its oldest messages. Those up to `after` are still stored, but this step removes
+        them."""
         for _, _, _, oldest in self._read([name]):
             room.oldest = array("q", [number for row in oldest if row[0] > after for number in row])
             room.start = 0
 
     def _read(self, rooms: Sequence[str]) -> list[tuple[str, int, int, list[tuple[int, int, int]]]]:
-        [found] = self._row("load_rooms", {"rooms": to_json(rooms), "most": OLDEST})
+        [found] = self._row("load_rooms", {"rooms": to_json(rooms), "limit": OLDEST})
         return _rows.decode(found)
 
 

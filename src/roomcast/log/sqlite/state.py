@@ -35,8 +35,8 @@ class LogState(NamedTuple):
         """Whether there are no holes: every message from the oldest retained one on is retained."""
         return self.messages == self.newest - self.trimmed
 
-    def over(self, retention: Retention) -> bool:
-        """Whether there is more than the caps of the whole log allow."""
+    def is_over(self, retention: Retention) -> bool:
+        """Whether there is more than the caps of the whole log in `retention` allow."""
         return self.messages > retention.max_messages or self.bytes > retention.max_bytes
 
     def grown(self, messages: Sequence[Message]) -> LogState:
@@ -48,8 +48,9 @@ class LogState(NamedTuple):
         return LogState(message.seq, message.stored_at, trimmed, size, forgotten, forgotten_at, count, deletions)
 
 
-class Holes:
-    """Flags for what makes reading and trimming more expensive. While one is not set, that work is skipped."""
+class ContentFlags:
+    """Flags for content that makes reading and trimming more expensive. While one is not set, that work is
+    skipped. The writer sets and clears them in its thread, and the reader's thread sees it at its next read."""
 
     __slots__ = ("deleted", "keyed", "purging")
 
@@ -61,5 +62,7 @@ class Holes:
         self.keyed = keyed
         """Whether there may be idempotency keys."""
 
-    def __bool__(self) -> bool:
+    @property
+    def any_deleted(self) -> bool:
+        """Whether the log may have rows of messages that were deleted, alone or with their room."""
         return self.deleted or self.purging

@@ -1,5 +1,7 @@
-"""Builds the statements of the reader, and their parameters. A statement for n rooms has one arm for each room
-or walks the log. Few sizes are used, so that each statement is compiled once.
+"""Builds the statements of the reader, and their parameters.
+
+A statement about a few rooms has one arm for each room. One about many rooms walks the log, and compares the room
+of each message. There are statements for a few numbers of arms only, so SQLite compiles each of them once.
 """
 
 from __future__ import annotations
@@ -29,39 +31,43 @@ class ChosenRooms(NamedTuple):
     """The seq before which a page ends."""
 
     def parameters(self) -> dict[str, Any]:
+        """The parameters that name these rooms, in both statements and in the condition."""
         if self.rooms is not None:
-            return _names(self.rooms)
+            return _room_parameters(self.rooms)
         return {"rooms": to_json(sorted(self.selection.rooms))} | spans(self.selection.prefixes)
 
     def condition(self) -> str:
         """The condition that a row's room is one of these."""
-        return _NAMED if self.rooms is not None else _chosen(span_size(self.selection.prefixes))
+        return _NAMED if self.rooms is not None else _chosen(span_count(self.selection.prefixes))
 
     def page_statement(self, purging: bool) -> str:
+        """Reads a page of these rooms. `purging`: whether deleted rooms may have rows left, to be left out."""
         if self.rooms is not None:
-            return _page_of_rooms(_size(self.rooms), purging)
-        return _page_of_many(span_size(self.selection.prefixes), purging)
+            return _page_of_rooms(_arm_count(self.rooms), purging)
+        return _page_of_many(span_count(self.selection.prefixes), purging)
 
     def seek_statement(self, deleted: bool, purging: bool) -> str:
+        """Finds the newest messages of these rooms, without those that `deleted` and `purging` say there may be:
+        single deleted messages, and rows that deleted rooms have left."""
         if self.rooms is not None:
-            return _seek_newest(_size(self.rooms), deleted, purging)
-        return _seek_newest_of_many(span_size(self.selection.prefixes), deleted, purging)
+            return _seek_newest(_arm_count(self.rooms), deleted, purging)
+        return _seek_newest_of_many(span_count(self.selection.prefixes), deleted, purging)
 
 
 @cache
 def _page_of_rooms(size: int, purging: bool) -> str:
-    but, all_but = (QUERIES["not_purged"], QUERIES["none_purged"]) if purging else ("", "")
-    picked = QUERIES["pick_rooms"].format(arms=_arms(size, but))
-    return _read_page(picked, f"{_NAMED} {all_but}", QUERIES["trimmed"], _NAMED)
+    arm_condition, condition = (QUERIES["not_purged"], QUERIES["none_purged"]) if purging else ("", "")
+    picked = QUERIES["pick_rooms"].format(arms=_arms(size, arm_condition))
+    return _read_page(picked, f"{_NAMED} {condition}", QUERIES["trimmed"], _NAMED)
 
 
 @cache
 def _page_of_many(spans: int, purging: bool) -> str:
-    all_but = QUERIES["none_purged"] if purging else ""
+    condition = QUERIES["none_purged"] if purging else ""
     # The plus keeps SQLite from using the index of rooms: it would have to sort those messages.
-    chosen = f"{_chosen(spans, '+room')} {all_but}"
+    chosen = f"{_chosen(spans, '+room')} {condition}"
     picked = QUERIES["pick_range"].replace("ORDER", f"AND {chosen} ORDER")
-    return _read_page(picked, chosen, _trimmed_of_many(spans, "trimmed > :whole"), _chosen(spans))
+    return _read_page(picked, chosen, _trimmed_of_many(spans, "trimmed > :start"), _chosen(spans))
 
 
 def _read_page(picked: str, chosen: str, trimmed: str, of_rooms: str) -> str:
@@ -71,13 +77,13 @@ def _read_page(picked: str, chosen: str, trimmed: str, of_rooms: str) -> str:
 
 
 @cache
-def find_rooms(spans: int) -> str:
+def find_rooms_statement(spans: int) -> str:
     """The rooms in some spans of names."""
     return QUERIES["find_rooms"].format(chosen=_in_spans(spans))
 
 
 @cache
-def seek_time_in(spans: int) -> str:
+def seek_time_statement(spans: int) -> str:
     """Seeks a time. The trimmings are those of rooms followed by name, and of rooms in some spans of names."""
     trimmed = _trimmed_of_many(spans, "trimmed_at < :since") if spans else QUERIES["trimmed"]
     return QUERIES["seek_time"].format(trimmed=trimmed)
@@ -96,57 +102,57 @@ def _in_spans(spans: int, room: str = "room") -> str:
 
 
 @cache
-def page_without_gone() -> str:
+def page_without_deleted() -> str:
     """A page of the whole log without deleted messages."""
-    but = f"{QUERIES['none_purged']} {QUERIES['not_deleted']}"
+    condition = f"{QUERIES['none_purged']} {QUERIES['not_deleted']}"
     return QUERIES["page"].format(
-        picked=QUERIES["pick_range"].replace("ORDER", f"{but} ORDER"), chosen=f"true {but}"
+        picked=QUERIES["pick_range"].replace("ORDER", f"{condition} ORDER"), chosen=f"true {condition}"
     )
 
 
 @cache
 def _seek_newest(size: int, deleted: bool, purging: bool) -> str:
-    but = [QUERIES["not_deleted"]] * deleted + [QUERIES["not_purged"]] * purging
-    return QUERIES["seek_newest"].format(arms=_arms(size, " ".join(but)))
+    conditions = [QUERIES["not_deleted"]] * deleted + [QUERIES["not_purged"]] * purging
+    return QUERIES["seek_newest"].format(arms=_arms(size, " ".join(conditions)))
 
 
 @cache
 def _seek_newest_of_many(spans: int, deleted: bool, purging: bool) -> str:
-    but = [QUERIES["not_deleted"]] * deleted + [QUERIES["none_purged"]] * purging
-    chosen = " ".join([f"AND {_chosen(spans, '+room')}", *but])
+    conditions = [QUERIES["not_deleted"]] * deleted + [QUERIES["none_purged"]] * purging
+    chosen = " ".join([f"AND {_chosen(spans, '+room')}", *conditions])
     return QUERIES["seek_newest"].format(arms=QUERIES["pick_range"].replace("ORDER BY seq LIMIT :limit", chosen))
 
 
-def most_arms() -> int:
+def max_arms() -> int:
     """The most rooms that a statement has an arm for."""
     return ARMS[-1]
 
 
-def _arms(size: int, but: str = "") -> str:
-    arm = QUERIES["pick_room"].format(room="{room}", but=but)
+def _arms(size: int, condition: str = "") -> str:
+    arm = QUERIES["pick_room"].format(room="{room}", condition=condition)
     return " UNION ALL ".join(arm.format(room=f"room{index}") for index in range(size))
 
 
-def _size(rooms: Collection[str]) -> int:
+def _arm_count(rooms: Collection[str]) -> int:
     return next(size for size in ARMS if size >= len(rooms))
 
 
-def _names(rooms: Collection[str]) -> dict[str, Any]:
+def _room_parameters(rooms: Collection[str]) -> dict[str, Any]:
     """The parameters for rooms: one for each arm. An unused arm gets NULL, which equals no room."""
-    names: dict[str, Any] = dict.fromkeys((f"room{index}" for index in range(_size(rooms))), None)
+    names: dict[str, Any] = dict.fromkeys((f"room{index}" for index in range(_arm_count(rooms))), None)
     names.update((f"room{index}", room) for index, room in enumerate(rooms))
     return names | {"rooms": to_json(sorted(rooms))}
 
 
-def span_size(prefixes: Sequence[str]) -> int:
+def span_count(prefixes: Sequence[str]) -> int:
     """How many spans of names a statement compares; 0 without prefixes."""
-    return _size(prefixes) if prefixes else 0
+    return _arm_count(prefixes) if prefixes else 0
 
 
 def spans(prefixes: Sequence[str]) -> dict[str, Any]:
     """The parameters for prefixes: for each one, where the names with it begin and end. An unused span gets NULL,
     with which all comparisons fail."""
-    spans: dict[str, Any] = {f"{side}{n}": None for n in range(span_size(prefixes)) for side in ("first", "end")}
+    spans: dict[str, Any] = {f"{side}{n}": None for n in range(span_count(prefixes)) for side in ("first", "end")}
     for n, prefix in enumerate(prefixes):
         spans |= {f"first{n}": prefix, f"end{n}": end_of(prefix)}
     return spans

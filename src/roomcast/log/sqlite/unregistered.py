@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from roomcast.log.sqlite.queries import to_json
-from roomcast.log.sqlite.write_cache import Row
+from roomcast.log.sqlite.write_cache import ReadRow
 from roomcast.model.message import Message
 
 ROW_MESSAGES = 1_000
@@ -26,7 +26,7 @@ NO_ROW: dict[str, Any] = {"last": None, "first": None, "rooms": None}
 class Unregistered:
     """The messages after the register's last row."""
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, row: ReadRow) -> None:
         self._row = row
         self._last: int | None = None
         """The last message in the register; None if it must be read first."""
@@ -54,7 +54,7 @@ class Unregistered:
         self._last, self._rooms, self._count = newest, {}, 0
 
     def add(self, messages: Iterable[Message]) -> None:
-        """Notes messages that were stored."""
+        """Notes that `messages` were stored."""
         if self._last is None:  # they will be read from the database
             return
         rooms = self._rooms

@@ -18,25 +18,25 @@ ROOMS = 10_000
 OLDEST = 2_000
 """How many of the oldest messages are read at once."""
 
-Row = Callable[[str, dict[str, Any]], Sequence[Any]]
+ReadRow = Callable[[str, dict[str, Any]], Sequence[Any]]
 """Runs a query by its name, and returns its one row."""
 
-Oldest = tuple[int, int, int]
+Candidate = tuple[int, int, int]
 """A message's seq, size in bytes (-1: it is gone) and time (ms since 1970)."""
 
 _newest = msgspec.json.Decoder(dict[str, int])
 _sizes = msgspec.json.Decoder(list[int])
-_oldest = msgspec.json.Decoder(list[Oldest])
+_oldest = msgspec.json.Decoder(list[Candidate])
 
 
 class WriteCache:
     """The log as of the last commit, as far as needed. A failure empties the cache; it is then read again."""
 
-    def __init__(self, row: Row, state: LogState) -> None:
+    def __init__(self, row: ReadRow, state: LogState) -> None:
         self._row = row
         self._state: LogState | None = state
         self._newest: dict[str, int] = {}
-        self._oldest: list[Oldest] = []
+        self._oldest: list[Candidate] = []
         self._start = 0
         """The index in `_oldest` where the messages begin that are not trimmed yet."""
         self._reach = state.trimmed
@@ -56,7 +56,7 @@ class WriteCache:
         self.cut.clear()
 
     def learn(self, state: LogState, messages: Sequence[Message]) -> None:
-        """Notes that these messages, and this state, are committed."""
+        """Notes a commit: the `messages` that it stored, and the `state` of the log after it."""
         self._state = state
         for message in messages:
             self._newest[message.room] = message.seq
@@ -65,30 +65,32 @@ class WriteCache:
 
     @property
     def state(self) -> LogState:
+        """The log as of the last commit. After a failure it is read again, which may raise `apsw.Error`."""
         if self._state is None:
             self._state = LogState(*self._row("load_state", {}))
         return self._state
 
     def newest(self, rooms: Collection[str]) -> Mapping[str, int]:
-        """The newest message of each of these rooms that the log knows. The result may contain other rooms."""
+        """The seq of the newest message of each room in `rooms` that the log knows. The result may have other
+        rooms."""
         if missing := [room for room in rooms if room not in self._newest]:
             [found] = self._row("load_newest", {"rooms": to_json(missing)})
             self._newest |= _newest.decode(found)
         return self._newest
 
     def note_cut(self, seqs: Sequence[int]) -> None:
-        """Notes that a rule removes these messages."""
+        """Notes that a rule removes the messages `seqs`, so that `oldest` need not be read again."""
         self.cut.update(seq for seq in seqs if seq <= self._reach)
 
-    def _load(self, after: int, full: bool) -> list[Oldest]:
+    def _load(self, after: int, full: bool) -> list[Candidate]:
         """Reads the oldest messages after a seq. Without `full` the times are left out, which halves the cost."""
         [found] = self._row("load_oldest" if full else "load_sizes", {"after": after, "limit": OLDEST})
         if full:
             return _oldest.decode(found)
         return list(zip(count(after + 1), _sizes.decode(found), repeat(0)))
 
-    def oldest(self, after: int, end: int, *, full: bool) -> Iterator[Oldest]:
-        """The first stored messages after a seq, a bounded number of them. Some of `cut` may be among them. The
+    def oldest(self, after: int, end: int, *, full: bool) -> Iterator[Candidate]:
+        """The first messages stored after the seq `after`, at most `OLDEST`. Some of `cut` may be among them. The
         caller needs none after the seq `end`. With `full=False` it needs only their seq and size, and the log must
         have no holes."""
         start, oldest = self._start, self._oldest

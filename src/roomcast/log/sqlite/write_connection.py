@@ -8,54 +8,57 @@ from typing import Any
 
 import apsw
 
-from roomcast.log.sqlite.ending import end_database
+from roomcast.log.sqlite.closing import close_database
 from roomcast.log.sqlite.file_guard import FileGuard
 from roomcast.log.sqlite.files import DatabaseFiles
 from roomcast.log.sqlite.queries import QUERIES, one_row
 
 
 class WriteConnection:
-    """Runs queries by their names. Used by one thread at a time, never the event loop's."""
+    """Runs the queries of `queries.sql` by their names, and checks the files around each write. Used by one thread
+    at a time, never the event loop's. Every query may raise `apsw.Error`."""
 
     def __init__(self, connection: apsw.Connection, files: DatabaseFiles) -> None:
         self.connection = connection
         self._files = files
         self.guard = FileGuard(files)
-        self.forget: list[Callable[[], None]] = []
-        """Called when a job has failed: the database may differ from what is cached."""
+        self.on_failure: list[Callable[[], None]] = []
+        """Called when a job has failed: each empties a cache, which may differ from the database."""
 
     def run(self, name: str, parameters: dict[str, Any]) -> None:
+        """Runs the query `name` with `parameters`, by their names in the SQL; its rows are not read."""
         self.connection.execute(QUERIES[name], parameters)
 
     def change(self, name: str, parameters: dict[str, Any]) -> int:
-        """Runs a query, and returns how many rows it changed."""
+        """Runs the query `name` with `parameters`, and returns how many rows it changed."""
         self.run(name, parameters)
         return self.connection.changes()
 
     def row(self, name: str, parameters: dict[str, Any]) -> Any:
-        """The one row of a query."""
+        """The one row of the query `name`, run with `parameters`."""
         return one_row(self.connection, QUERIES[name], parameters)
 
     def value(self, name: str, parameters: dict[str, Any]) -> Any:
-        """The one value of a query."""
+        """The one value of the one row of the query `name`, run with `parameters`."""
         [value] = self.row(name, parameters)
         return value
 
     def write(self, name: str, parameters: dict[str, Any]) -> None:
-        """Runs a query that stores something. Raises `LogUnavailable` if the commit is not in the files."""
+        """Runs the query `name`, which stores something, with `parameters`. Raises `LogUnavailable` if the commit
+        is not in the files."""
         self.run(name, parameters)
         self.guard.check_commit()
 
-    def failed(self, error: apsw.Error) -> None:
-        """Undoes a job that failed: nothing of it may stay."""
-        for forget in self.forget:
-            forget()
+    def undo(self, error: apsw.Error) -> None:
+        """Undoes a job that failed with `error`: nothing of it stays in the database or in a cache."""
+        for callback in self.on_failure:
+            callback()
         if not isinstance(error, apsw.BusyError):  # if it was busy, nothing was written
             self._take_back()
 
     def close(self) -> None:
         """Empties the write-ahead log if possible, and closes the database."""
-        end_database(self.connection, self._files)
+        close_database(self.connection, self._files)
 
     def _take_back(self) -> None:
         """If only the disk's confirmation failed (an error of fdatasync), the refused commit is complete in the

@@ -12,16 +12,16 @@ Laws:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import apsw
 import msgspec
 
-from roomcast.log import clock as machine
 from roomcast.log.append_queue import AppendAnswer, AppendRequest
-from roomcast.log.clock import Clock
-from roomcast.log.register import remembered
+from roomcast.log.clock import Clock, now_ms
+from roomcast.log.register import register_size
 from roomcast.log.sequencer import Sequencer
+from roomcast.log.sqlite.committed import Committed
 from roomcast.log.sqlite.empty_rooms import EmptyRooms
 from roomcast.log.sqlite.files import DatabaseFiles
 from roomcast.log.sqlite.future_times import clamp_times
@@ -29,16 +29,16 @@ from roomcast.log.sqlite.keys import KeyTable, rows_of
 from roomcast.log.sqlite.oldest import trim_oldest
 from roomcast.log.sqlite.queries import pack, to_json
 from roomcast.log.sqlite.room_caps import RoomCaps
-from roomcast.log.sqlite.state import Holes, LogState
+from roomcast.log.sqlite.state import ContentFlags, LogState
 from roomcast.log.sqlite.unregistered import NO_ROW, Unregistered
 from roomcast.log.sqlite.write_cache import WriteCache
 from roomcast.log.sqlite.write_connection import WriteConnection
 from roomcast.model.errors import RoomcastError
-from roomcast.model.message import Cut, Message
+from roomcast.model.message import Cut
 from roomcast.model.retention import Retention, RoomRules
 from roomcast.model.revocation import Revocation
 
-TRIM_BESIDE = 8
+TRIM_EXTRA = 8
 """A commit trims twice as many messages as it adds, and this many more. With 32, a publish took 8 ms (p99) while a
 million messages were trimmed beside 1,000 publishes a second. With 8 it takes 2 ms, as with nothing to trim
 (benchmarks/trim_latency.py)."""
@@ -56,20 +56,6 @@ _found_rooms = msgspec.json.Decoder(list[tuple[int, int]])
 _seqs = msgspec.json.Decoder(list[int])
 
 
-class Committed(NamedTuple):
-    """The outcome of a job of the writer."""
-
-    state: LogState
-    messages: Sequence[Message]
-    """The messages that were stored."""
-    answers: Sequence[Any]
-    """One for each request, in order."""
-    cuts: Sequence[Cut] = ()
-    """The cuts by rules and deletes."""
-    more: bool = False
-    """Whether there is more to trim."""
-
-
 class SqliteWriter:
     """The log's one writer."""
 
@@ -81,7 +67,7 @@ class SqliteWriter:
         clock: Clock,
         retention: Retention,
         empty_rooms: int,
-        holes: Holes | None = None,
+        flags: ContentFlags | None = None,
     ) -> None:
         """`empty_rooms`: how many rooms without messages are remembered."""
         self._database = database = WriteConnection(connection, files)
@@ -92,13 +78,14 @@ class SqliteWriter:
         self._keys = KeyTable(database)
         self._empty_rooms = EmptyRooms(database, self._cache, empty_rooms)
         self._unregistered = Unregistered(database.row)
-        database.forget += [self._cache.forget, lambda: self._caps.forget(), self._unregistered.forget]
-        self._holes = Holes() if holes is None else holes
+        database.on_failure += [self._cache.forget, lambda: self._caps.forget(), self._unregistered.forget]
+        self._flags = ContentFlags() if flags is None else flags
         self._unfinished = False
         """Whether the last step left some of the oldest messages although they may go."""
 
     def commit(self, requests: Sequence[AppendRequest], floor: int | None) -> Committed:
-        """Stores a group of appends, and trims; it trims nothing after the seq `floor`."""
+        """Stores a group of appends, the `requests`, and trims; it trims nothing after the seq `floor`. The
+        answers are `Appended` or `RoomcastError`, one for each request."""
         self._prepare()
         self._clamp_times()
         before = self._cache.state
@@ -110,8 +97,8 @@ class SqliteWriter:
         if self._caps.rules.rules:
             self._caps.make_space()
             self._caps.learn(messages, before.trimmed)
-        most = 2 * len(messages) + TRIM_BESIDE
-        return self._trim(before.grown(messages), most, floor, sequencer, answers)
+        limit = 2 * len(messages) + TRIM_EXTRA
+        return self._trim(before.grown(messages), limit, floor, sequencer, answers)
 
     def trim(self, floor: int | None) -> Committed:
         """One step of trimming. It trims nothing after the seq `floor`."""
@@ -119,37 +106,40 @@ class SqliteWriter:
         return self._trim(self._cache.state, TRIM_STEP, floor)
 
     def walk(self, after: str, floor: int | None) -> Committed:
-        """One step of a walk over all rooms, after the room `after`. It finds messages that must go without
-        a publish, and trims. The answer is the last room that it looked at; None at the end."""
+        """One step of a walk over all rooms, after the room `after`. It finds messages that must go without a
+        publish, and trims, but nothing after the seq `floor`. The answer is the last room that it looked at; None
+        at the end."""
         rows: Sequence[tuple[str, int, int, int]] = ()
         if self._caps.rules.rules:
             rows = _walked.decode(self._database.value("walk_rooms", {"after": after, "limit": WALK_ROOMS}))
-            self._caps.note(rows, _now())
+            self._caps.note_walked(rows, now_ms())
         return self.trim(floor)._replace(answers=(rows[-1][0] if rows else None,))
 
     def set_rules(self, retention: Retention) -> Committed:
-        """Takes new rules for rooms and a new age."""
+        """Takes the rules for rooms and the age of `retention`. They apply from the next commit or walk on."""
         self._retention = retention
         self._caps = RoomCaps(RoomRules(retention.rooms), self._database.row)
         self._cache.forget_oldest()
         return self._unchanged((None,))
 
     def delete(self, seq: int) -> Committed:
-        """Deletes a message. The answer is whether it was there."""
+        """Deletes the message `seq`: its row stays, without a body, until it is trimmed. The answer is whether it
+        was there."""
         self._database.guard.check()
         rooms = _found.decode(self._database.value("find", {"seq": seq}))
         if not rooms:
             return self._unchanged((False,))
-        self._holes.deleted = True
+        self._flags.deleted = True
         return self._delete("delete", {"seq": seq}, Cut(rooms[0], seq, 1))
 
     def delete_room(self, room: str) -> Committed:
-        """Deletes all messages of a room. The answer is whether it had any."""
+        """Deletes all messages of `room`: they count no more, and their rows go in steps. The answer is whether it
+        had any."""
         self._database.guard.check()
         found = _found_rooms.decode(self._database.value("find_room", {"room": room}))
         if not found:
             return self._unchanged((False,))
-        self._holes.purging = True
+        self._flags.purging = True
         [(messages, newest)] = found
         self._register()
         self._empty_rooms.note_trimmed(1)
@@ -163,9 +153,9 @@ class SqliteWriter:
         self._database.write("revoke", {"sub": sub, "iss": iss or "", "before": before})
         return self._unchanged((None,))
 
-    def failed(self, error: apsw.Error) -> None:
-        """Undoes the last job, which raised an error: nothing of it stays, and everything cached is read again."""
-        self._database.failed(error)
+    def undo(self, error: apsw.Error) -> None:
+        """Undoes the last job, which raised `error`: nothing of it stays, and everything cached is read again."""
+        self._database.undo(error)
 
     def close(self) -> None:
         """Empties the write-ahead log if possible, and releases the database."""
@@ -175,7 +165,7 @@ class SqliteWriter:
         """Checks the files, and forgets rooms and keys that are no longer kept."""
         self._database.guard.check()
         self._empty_rooms.tidy()
-        self._keys.tidy(_now())
+        self._keys.tidy(now_ms())
 
     def _sequencer(self, requests: Sequence[AppendRequest], state: LogState) -> Sequencer:
         newest = self._cache.newest({draft.room for request in requests for draft in request.drafts})
@@ -193,41 +183,41 @@ class SqliteWriter:
     def _trim(
         self,
         state: LogState,
-        most: int,
+        limit: int,
         floor: int | None,
         sequencer: Sequencer | None = None,
         answers: Sequence[Any] = (),
     ) -> Committed:
-        """Brings the log to `state`, and removes what is beyond its caps: at most `most` messages, and only
+        """Brings the log to `state`, and removes what is beyond its caps: at most `limit` messages, and only
         messages that are stored already."""
         before = self._cache.state
         end = before.newest if floor is None or floor > before.newest else floor
         cuts: Sequence[Cut] = ()
         gone: list[int] = []
-        if self._caps.over and (sequencer is None or self._caps.due >= CUT_AT):
-            most = max(most, 2 * CUT_AT)
-            cuts, gone, size = self._caps.cut(most, state.trimmed, end, _now())
+        if self._caps.over and (sequencer is None or self._caps.added_since_cut >= CUT_AT):
+            limit = max(limit, 2 * CUT_AT)
+            cuts, gone, size = self._caps.cut(limit, state.trimmed, end, now_ms())
             state = state._replace(messages=state.messages - len(gone), bytes=state.bytes - size)
             self._cache.note_cut(gone)
         self._unfinished = False
-        if end > state.trimmed and (self._retention.max_age is not None or state.over(self._retention)):
-            state = self._trim_oldest(state, most - len(gone), end, frozenset(gone))
+        if end > state.trimmed and (self._retention.max_age is not None or state.is_over(self._retention)):
+            state = self._trim_oldest(state, limit - len(gone), end, frozenset(gone))
             self._cache.note_cut(gone)  # again: `_trim_oldest` may just have read some of these messages
-        if self._holes.purging:
-            gone += _seqs.decode(self._database.value("load_purged", {"limit": most}))
+        if self._flags.purging:
+            gone += _seqs.decode(self._database.value("load_purged", {"limit": limit}))
         if sequencer or gone or state != before:
             self._step(state, gone, sequencer)
-        if self._holes.purging:
-            self._holes.purging = self._database.value("load_purges", {}) != "{}"
+        if self._flags.purging:
+            self._flags.purging = self._database.value("load_purges", {}) != "{}"
         return Committed(state, sequencer.messages if sequencer else (), answers, cuts, self._has_more(state))
 
-    def _trim_oldest(self, state: LogState, most: int, end: int, gone: frozenset[int]) -> LogState:
+    def _trim_oldest(self, state: LogState, limit: int, end: int, gone: frozenset[int]) -> LogState:
         max_age = self._retention.max_age
-        too_old = -1 if max_age is None else _now() - int(max_age * 1000)
-        full = max_age is not None or not self._cache.state.dense or self._holes.purging
+        too_old = -1 if max_age is None else now_ms() - int(max_age * 1000)
+        full = max_age is not None or not self._cache.state.dense or self._flags.purging
         oldest, cut = self._cache.oldest(state.trimmed, end, full=full), self._cache.cut
         state, self._unfinished = trim_oldest(
-            state, oldest, self._retention, most=most, end=end, too_old=too_old, gone=gone, cut=cut
+            state, oldest, self._retention, limit=limit, end=end, too_old=too_old, gone=gone, cut=cut
         )
         return state
 
@@ -239,20 +229,20 @@ class SqliteWriter:
         messages = sequencer.messages if sequencer else ()
         keys = sequencer.new_keys if sequencer else ()
         if keys:
-            self._holes.keyed = True
+            self._flags.keyed = True
         step: dict[str, Any] = pack(messages)
         step["keys"] = rows_of(keys)
         step["newest"], step["newest_at"], step["trimmed"], step["bytes"] = after[:4]
         step["messages"] = after.messages
         register = register or self._unregistered.is_due(after.trimmed, gone)
-        if gone or self._holes or register:
+        if gone or self._flags.any_deleted or register:
             step["gone"] = to_json(gone)
             step |= self._unregistered.row(before.newest) if register else NO_ROW
-            step["until"] = after.newest - remembered(self._retention.max_messages)
-            needs_all = self._holes or self._holes.keyed
+            step["until"] = after.newest - register_size(self._retention.max_messages)
+            needs_all = self._flags.any_deleted or self._flags.keyed
             self._database.write("cutting" if needs_all else "plain_cutting", step)
         else:
-            self._database.write("step" if self._holes.keyed else "plain", step)
+            self._database.write("step" if self._flags.keyed else "plain", step)
         trimmed = before.messages + len(messages) - after.messages
         self._empty_rooms.note_trimmed(trimmed)
         self._keys.note_trimmed(trimmed)
@@ -282,8 +272,8 @@ class SqliteWriter:
 
     def _has_more(self, state: LogState) -> bool:
         """Whether something is left to trim."""
-        left = self._unfinished or self._holes.purging
-        return left or bool(self._caps.over) or state.over(self._retention)
+        more = self._unfinished or self._flags.purging
+        return more or bool(self._caps.over) or state.is_over(self._retention)
 
     def _clamp_times(self) -> None:
         """Moves times from the future to now, once all messages from a clock that was ahead are trimmed."""
@@ -298,8 +288,3 @@ def _answer(sequencer: Sequencer, request: AppendRequest) -> AppendAnswer:
         return sequencer.append(request.drafts, request.idempotency)
     except RoomcastError as error:
         return error
-
-
-def _now() -> int:
-    """The time in ms since 1970."""
-    return machine.clock() // 1_000_000

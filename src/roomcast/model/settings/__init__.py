@@ -194,8 +194,8 @@ class Settings:
         _RIGHTS,
         "Name of the cookie in which your application gives pages a credential, such as __Host-roomcast.",
     )
-    keys: tuple[Key, ...] = _section("key", Key, together=key.apart)
-    issuers: tuple[Issuer, ...] = _section("issuer", Issuer, together=issuer.apart)
+    keys: tuple[Key, ...] = _section("key", Key, check_rows=key.check_distinct)
+    issuers: tuple[Issuer, ...] = _section("issuer", Issuer, check_rows=issuer.check_distinct)
     revoked: tuple[RevokedRow, ...] = _section("revoked", RevokedRow)
     room_rules: tuple[RoomRow, ...] = _section("room", RoomRow)
     allow_origin: tuple[str, ...] | None = _option(
@@ -212,11 +212,11 @@ class Settings:
 
     @classmethod
     def of(cls, values: Mapping[str, object]) -> Settings:
-        """The settings from a call's keywords. Raises `TypeError` for an unknown option, and `BadOption` for a bad
-        value."""
+        """The settings from `values`, a call's keywords. Raises `TypeError` for an unknown option, and `BadOption`
+        for a bad value."""
         for name in values:
             if name not in _BY_FIELD:
-                raise TypeError(unknown(name))
+                raise TypeError(unknown_option(name))
         checked: dict[str, Any] = {name: _BY_FIELD[name].from_value(value) for name, value in values.items()}
         return cls(**with_caps(checked))
 
@@ -234,13 +234,13 @@ class Settings:
     @property
     def followers_limit(self) -> int:
         """Most streams at once. This leaves open files for publishers and health checks."""
-        most = machine.most_followers()
-        return min(self.max_followers or most, most)
+        possible = machine.max_followers()
+        return min(self.max_followers or possible, possible)
 
     @property
     def connections_limit(self) -> int:
         """Most connections at once, streams included. Beyond it, those that have waited longest are closed."""
-        return machine.most_connections()
+        return machine.max_connections()
 
 
 OPTIONS: Mapping[str, Option] = options_of(Settings)
@@ -248,21 +248,21 @@ OPTIONS: Mapping[str, Option] = options_of(Settings)
 SECTIONS: Mapping[str, Section] = sections_of(Settings)
 """All sections of the file, by the name in their headers."""
 _BY_FIELD: Mapping[str, Option | Section] = {**OPTIONS, **{each.field: each for each in SECTIONS.values()}}
-WRITTEN: Mapping[str, str] = {name: name for name in OPTIONS} | {
+NAME_IN_FILE: Mapping[str, str] = {name: name for name in OPTIONS} | {
     each.field: f"[[{each.name}]]" for each in SECTIONS.values()
 }
 """The name of each field of the settings as it is written in the file."""
 
 
 def with_caps(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values, with larger caps of the whole log if rooms have rules and no caps are given."""
+    """Returns `values`, with larger caps of the whole log if rooms have rules and no caps are given."""
     many = {"max_messages": MANY_MESSAGES, "max_bytes": MANY_BYTES} if values.get("room_rules") else {}
     return {**many, **values}
 
 
-def unknown(name: str, others: Sequence[str] = ()) -> str:
-    """Returns the error text for an unknown option, with a suggestion. `others` are options that the caller
-    accepts besides the server's."""
+def unknown_option(name: str, others: Sequence[str] = ()) -> str:
+    """Returns the error text for `name`, an unknown option, with a suggestion. `others` are options that the
+    caller accepts besides the server's."""
     from roomcast.model.near_miss import near_miss  # late: only a mistake needs it, and its import is slow
 
     meant = near_miss(name.lower().removeprefix("roomcast_"), [*others, *OPTIONS, *SECTIONS], 0.6)

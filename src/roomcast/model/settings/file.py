@@ -9,7 +9,7 @@ from typing import Any
 
 from roomcast.model.errors import BadOption, CannotStart
 from roomcast.model.regular_file import read_regular
-from roomcast.model.settings import OPTIONS, SECTIONS, unknown
+from roomcast.model.settings import OPTIONS, SECTIONS, unknown_option
 from roomcast.model.settings.option import Option
 from roomcast.model.settings.section import BadRow
 from roomcast.model.settings.statements import line_in_row, line_of
@@ -26,7 +26,7 @@ _HINTS = {
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Reads the file. Returns checked values by name, as `Settings` and `roomcast.app` take them.
+    """Reads the file at `path`. Returns checked values by name, as `Settings` and `roomcast.app` take them.
 
     Blocks. Raises `BadOption`, with the line if there is one, if the file cannot be read, is not TOML, or has an
     unknown option or a bad value."""
@@ -36,7 +36,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def read(path: str) -> str:
-    """Returns the file's text. Blocks. Raises `BadOption`."""
+    """Returns the text of the file at `path`. Blocks. Raises `BadOption` if it cannot be read or is not UTF-8."""
     try:
         data = read_regular(path, f"--config {path}", _MAX_BYTES)
     except CannotStart as error:
@@ -76,7 +76,7 @@ def _option(name: str, given: object) -> Option:
     """Raises `BadOption` if the file cannot give this option."""
     if (option := OPTIONS.get(name)) is None:
         section = "; options stand at the top of the file, in no section" if isinstance(given, dict) else ""
-        raise BadOption(unknown(name) + section)
+        raise BadOption(unknown_option(name) + section)
     if option.private:
         raise BadOption(f"{name} cannot be set in the file: set {option.variable}, or name a file in {name}_files")
     return option

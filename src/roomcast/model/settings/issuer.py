@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from roomcast.model.loopback import is_loopback
-from roomcast.model.settings.kinds import Checked, Paths, Repeated, Switch, Text, shown
-from roomcast.model.settings.limits import Limited
+from roomcast.model.settings.kinds import Checked, Paths, Repeated, Switch, Text, described
+from roomcast.model.settings.limits import LimitColumns
 from roomcast.model.settings.section import column
 from roomcast.model.settings.template import parse_template
 
@@ -21,7 +21,7 @@ _SOURCES = ("jwks", "public_keys", "secret_files")
 
 def _algorithm(text: str) -> str:
     if text not in SYMMETRIC + ASYMMETRIC:
-        raise ValueError(f"must be of {', '.join(SYMMETRIC + ASYMMETRIC)}, not {shown(text)}")
+        raise ValueError(f"must be of {', '.join(SYMMETRIC + ASYMMETRIC)}, not {described(text)}")
     return text
 
 
@@ -32,16 +32,16 @@ def _jwks(text: str) -> str:
         parts = urlsplit(Text().check(text))
         host, _ = parts.hostname or "", parts.port
     except ValueError:
-        raise ValueError(f"must be a URL, not {shown(text)}") from None
+        raise ValueError(f"must be a URL, not {described(text)}") from None
     if parts.scheme not in ("https", "http") or not host or "@" in parts.netloc or parts.fragment:
-        raise ValueError(f"must be a URL such as https://app.example.com/jwks.json, not {shown(text)}")
+        raise ValueError(f"must be a URL such as https://app.example.com/jwks.json, not {described(text)}")
     if parts.scheme == "http" and not is_loopback(host) and host.rstrip(".") != "localhost":
-        raise ValueError(f"must begin with https://, since {host} is another machine, not {shown(text)}")
+        raise ValueError(f"must begin with https://, since {host} is another machine, not {described(text)}")
     return text
 
 
 @dataclass(frozen=True, kw_only=True)
-class Issuer(Limited):
+class Issuer(LimitColumns):
     """An issuer whose tokens are accepted: how they are verified, and the rights that they give."""
 
     iss: str | None = column(Text(), None)
@@ -84,8 +84,8 @@ class Issuer(Limited):
             raise ValueError('may do nothing: give it read or publish, such as read = ["user/{sub}"]')
 
 
-def apart(rows: tuple[Any, ...]) -> None:
-    """Raises `ValueError` if tokens of several issuers could not be told apart."""
+def check_distinct(rows: tuple[Any, ...]) -> None:
+    """Raises `ValueError` if `rows` are several issuers whose tokens could not be told apart."""
     if len(rows) < 2:
         return
     for row in rows:

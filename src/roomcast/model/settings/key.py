@@ -9,7 +9,7 @@ from typing import Any
 from roomcast.model.fields import check
 from roomcast.model.settings.grant import parse_grant
 from roomcast.model.settings.kinds import Checked, Repeated, Switch
-from roomcast.model.settings.limits import Limited
+from roomcast.model.settings.limits import LimitColumns
 from roomcast.model.settings.section import column
 
 _NAME = re.compile(r"[a-z0-9-]{1,32}")
@@ -38,7 +38,7 @@ def _user(text: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Key(Limited):
+class Key(LimitColumns):
     """A program with rights: its name, the hash of its key, and its grants."""
 
     name: str = column(Checked(check_name))
@@ -61,8 +61,8 @@ class Key(Limited):
             raise ValueError('may do nothing: give it read or publish, such as read = ["*"]')
 
 
-def apart(rows: tuple[Any, ...]) -> None:
-    """Raises `ValueError` if two rows have the same key: its principal would depend on their order."""
+def check_distinct(rows: tuple[Any, ...]) -> None:
+    """Raises `ValueError` if two of the `rows` have the same key: its principal would depend on their order."""
     seen = set()
     for row in rows:
         if row.sha256 in seen:

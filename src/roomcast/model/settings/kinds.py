@@ -38,11 +38,11 @@ class Kind:
     """The placeholder for the value in the help."""
 
     def parse(self, text: str) -> Any:
-        """Returns the value of a flag's or a variable's text. Raises `ValueError`."""
+        """Returns the value of `text`, which a flag or a variable gives. Raises `ValueError`."""
         return self.check(text)
 
     def check(self, value: object) -> Any:
-        """Returns the value that the file or a call gives, checked. Raises `ValueError`."""
+        """Returns `value`, which the file or a call gives, checked. Raises `ValueError`."""
         raise NotImplementedError
 
 
@@ -52,12 +52,13 @@ class Text(Kind):
     metavar = "TEXT"
 
     def check(self, value: object) -> str:
+        """Returns `value` unchanged. Raises `ValueError` if it is not such a text."""
         if not isinstance(value, str):
-            raise ValueError(f"must be text, not {shown(value)}{_quoted(value)}")
+            raise ValueError(f"must be text, not {described(value)}{_quoted(value)}")
         if not value:
             raise ValueError("must not be empty")
         if not all(ord(character) >= 32 and ord(character) != 127 for character in value):
-            raise ValueError(f"must have no control characters, as {shown(value)} has")
+            raise ValueError(f"must have no control characters, as {described(value)} has")
         return value
 
 
@@ -70,8 +71,9 @@ class Checked(Kind):
         self._parse = parse
 
     def check(self, value: object) -> str:
+        """Returns `value`, a text, as its own check returns it. Raises `ValueError`."""
         if not isinstance(value, str):
-            raise ValueError(f"must be text, not {shown(value)}{_quoted(value)}")
+            raise ValueError(f"must be text, not {described(value)}{_quoted(value)}")
         return self._parse(value)
 
 
@@ -83,8 +85,9 @@ class Choice(Kind):
         self.metavar = f"[{'|'.join(words)}]"
 
     def check(self, value: object) -> str:
+        """Returns `value` if it is one of the words. Raises `ValueError` if it is not."""
         if value not in self.words:
-            raise ValueError(f"must be {' or '.join(self.words)}, not {shown(value)}")
+            raise ValueError(f"must be {' or '.join(self.words)}, not {described(value)}")
         return str(value)
 
 
@@ -92,14 +95,17 @@ class Switch(Kind):
     """On or off."""
 
     def parse(self, text: str) -> bool:
+        """Returns whether `text` is a word for on, such as true or 1, in any case. Raises `ValueError` for a text
+        that is neither on nor off."""
         value = _SWITCH.get(text.lower())
         if value is None:
-            raise ValueError(f"must be true or false, not {shown(text)}")
+            raise ValueError(f"must be true or false, not {described(text)}")
         return value
 
     def check(self, value: object) -> bool:
+        """Returns `value`, a bool. Raises `ValueError` for any other value, also for a word."""
         if not isinstance(value, bool):
-            raise ValueError(f"must be true or false, not {shown(value)}")
+            raise ValueError(f"must be true or false, not {described(value)}")
         return value
 
 
@@ -107,17 +113,21 @@ class Switch(Kind):
 class Count(Kind):
     """A whole number."""
 
-    least: int
-    most: int
+    minimum: int
+    maximum: int
     metavar = "INTEGER"
 
     def parse(self, text: str) -> int:
+        """Returns the number that `text` spells in decimal digits. Raises `ValueError`."""
         return self.check(int(text) if _is_number(text) else text)
 
     def check(self, value: object) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not self.least <= value <= self.most:
+        """Returns `value`, an integer from `minimum` to `maximum`. Raises `ValueError`, also for text."""
+        if not isinstance(value, int) or isinstance(value, bool) or not self.minimum <= value <= self.maximum:
             hint = ", which is text: write it without quotes" if _is_number(value) else ""
-            raise ValueError(f"must be a whole number from {self.least} to {self.most}, not {shown(value)}{hint}")
+            raise ValueError(
+                f"must be a whole number from {self.minimum} to {self.maximum}, not {described(value)}{hint}"
+            )
         return value
 
 
@@ -128,9 +138,11 @@ class CountOrAuto(Count):
     metavar = "INTEGER|auto"
 
     def parse(self, text: str) -> int:
+        """Returns 0 if `text` is auto; otherwise as `Count`."""
         return 0 if text == "auto" else super().parse(text)
 
     def check(self, value: object) -> int:
+        """Returns 0 if `value` is auto; otherwise as `Count`. Raises `ValueError`."""
         if value == "auto":
             return 0
         try:
@@ -143,23 +155,25 @@ class CountOrAuto(Count):
 class Size(Kind):
     """A number of bytes."""
 
-    least: int
-    most: int
+    minimum: int
+    maximum: int
     metavar = "SIZE"
 
     def parse(self, text: str) -> int:
+        """Returns the size in `text`, in bytes. Raises `ValueError`."""
         return self._within(parse_size(text), text)
 
     def check(self, value: object) -> int:
+        """Returns `value`, in bytes; a text is parsed. Raises `ValueError`."""
         if isinstance(value, str):
             return self.parse(value)
         if not isinstance(value, int) or isinstance(value, bool):
-            raise ValueError(f"must be {A_SIZE}, not {shown(value)}")
+            raise ValueError(f"must be {A_SIZE}, not {described(value)}")
         return self._within(value, value)
 
     def _within(self, size: int, given: object) -> int:
-        if not self.least <= size <= self.most:
-            raise ValueError(f"must be a size from {self.least} to {self.most} bytes, not {shown(given)}")
+        if not self.minimum <= size <= self.maximum:
+            raise ValueError(f"must be a size from {self.minimum} to {self.maximum} bytes, not {described(given)}")
         return size
 
 
@@ -167,24 +181,28 @@ class Size(Kind):
 class Seconds(Kind):
     """A duration in seconds."""
 
-    least: float
-    most: float
+    minimum: float
+    maximum: float
     metavar = "TIME"
 
     def parse(self, text: str) -> float:
+        """Returns the duration in `text`, in seconds. Raises `ValueError`."""
         return self._within(parse_seconds(text), text)
 
     def check(self, value: object) -> float:
+        """Returns `value`, in seconds; a text is parsed. Raises `ValueError`."""
         if isinstance(value, str):
             return self.parse(value)
         # NaN is in no range, but passes a comparison that is written the other way round.
         if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-            raise ValueError(f"must be {A_TIME}, not {shown(value)}")
+            raise ValueError(f"must be {A_TIME}, not {described(value)}")
         return self._within(float(value), value)
 
     def _within(self, seconds: float, given: object) -> float:
-        if not self.least <= seconds <= self.most:
-            raise ValueError(f"must be a time from {self.least:g} to {self.most:g} seconds, not {shown(given)}")
+        if not self.minimum <= seconds <= self.maximum:
+            raise ValueError(
+                f"must be a time from {self.minimum:g} to {self.maximum:g} seconds, not {described(given)}"
+            )
         return seconds
 
 
@@ -192,22 +210,24 @@ class Seconds(Kind):
 class Rate(Kind):
     """A rate: a number of times per second, minute, hour or day. The value is times per second."""
 
-    most: float
+    maximum: float
     metavar = "RATE"
 
     def parse(self, text: str) -> float:
+        """Returns the rate in `text`, per second. Raises `ValueError`."""
         return self._within(parse_rate(text), text)
 
     def check(self, value: object) -> float:
+        """Returns `value`, per second; a text is parsed. Raises `ValueError`."""
         if isinstance(value, str):
             return self.parse(value)
         if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-            raise ValueError(f"must be {A_RATE}, not {shown(value)}")
+            raise ValueError(f"must be {A_RATE}, not {described(value)}")
         return self._within(float(value), value)
 
     def _within(self, rate: float, given: object) -> float:
-        if not 0 < rate <= self.most:
-            raise ValueError(f"must be a rate above 0 and up to {self.most:g} a second, not {shown(given)}")
+        if not 0 < rate <= self.maximum:
+            raise ValueError(f"must be a rate above 0 and up to {self.maximum:g} a second, not {described(given)}")
         return rate
 
 
@@ -219,17 +239,19 @@ class Repeated(Kind):
         self._parse = parse
 
     def parse(self, text: str) -> tuple[str, ...]:
+        """Returns the words of `text`, each checked. Raises `ValueError`."""
         return self.parse_all(text.split())
 
     def parse_all(self, texts: Sequence[str]) -> tuple[str, ...]:
-        """Returns the value of a flag that was given any number of times. An empty text adds nothing; alone, it
-        gives an empty list. Raises `ValueError`."""
+        """Returns the value of a flag that was given any number of times, with `texts`. An empty text adds
+        nothing; alone, it gives an empty list. Raises `ValueError`."""
         return tuple(self._parse(text) for text in texts if text)
 
     def check(self, value: object) -> tuple[str, ...]:
+        """Returns the items of `value`, a list of texts, each checked. Raises `ValueError`."""
         if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
-            hint = f": write [{shown(value)}]" if isinstance(value, str) else ""
-            raise ValueError(f"must be a list of texts, not {shown(value)}{hint}")
+            hint = f": write [{described(value)}]" if isinstance(value, str) else ""
+            raise ValueError(f"must be a list of texts, not {described(value)}{hint}")
         return tuple(map(self._parse, value))
 
 
@@ -240,11 +262,12 @@ class Paths(Repeated):
         super().__init__("FILE", Text().check)
 
     def parse(self, text: str) -> tuple[str, ...]:
+        """Returns the path `text` alone; nothing if it is empty. Raises `ValueError`."""
         return self.parse_all([text])
 
 
-def shown(value: object) -> str:
-    """Returns a value as an error shows it: text and numbers as they are written, any other value by its type."""
+def described(value: object) -> str:
+    """Returns `value` as an error shows it: text and numbers as they are written, any other value by its type."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -262,4 +285,4 @@ def _is_number(value: object) -> bool:
 
 
 def _quoted(value: object) -> str:
-    return f': write "{shown(value)}"' if isinstance(value, int | float) else ""
+    return f': write "{described(value)}"' if isinstance(value, int | float) else ""

@@ -29,7 +29,7 @@ UNLIMITED, PERSONAL = Quota(), Quota(PERSON_STREAMS)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limited:
+class LimitColumns:
     """The columns of a row with limits. Each limit applies to one holder: the key, or one `sub`."""
 
     streams: int | None = column(STREAMS, None)

@@ -23,13 +23,13 @@ def cores() -> int:
     return found if quota == "max" else max(1, min(found, int(quota) // int(period)))
 
 
-def most_followers() -> int:
+def max_followers() -> int:
     """The number of streams that leave enough files for everything else."""
     files = _file_limit()
     return max(1, min(files * 9 // 10, files - _OTHER_FILES))
 
 
-def most_connections() -> int:
+def max_connections() -> int:
     """The number of connections that leave enough files for the server itself."""
     files = _file_limit()
     return max(8, files - max(_OWN_FILES, files // 20))

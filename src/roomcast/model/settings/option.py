@@ -17,6 +17,7 @@ class Option:
     name: str
     """Its keyword and its name in the file, such as max_bytes."""
     default: Any
+    """Its value if nothing gives one. It is not checked."""
     kind: Kind
     group: str
     """The heading above it in the help."""
@@ -39,7 +40,8 @@ class Option:
         return f"ROOMCAST_{(self.one or self.name).upper()}"
 
     def from_flag(self, given: str | bool | Sequence[str]) -> Any:
-        """Returns the value that the command line gives. Raises `BadOption`."""
+        """Returns the value that the command line gives: as text, for a switch as a bool, and for a repeated flag
+        as a sequence. `given` is what click has found. Raises `BadOption`."""
         try:
             if isinstance(self.kind, Repeated):
                 return self.kind.parse_all(given if isinstance(given, Sequence) else ())
@@ -48,27 +50,27 @@ class Option:
             raise BadOption(f"{self.flag} {error}") from None
 
     def from_variable(self, text: str) -> Any:
-        """Returns the value that the environment gives. Raises `BadOption`."""
+        """Returns the value that the variable's `text` gives. Raises `BadOption`."""
         try:
             return self.kind.parse(text)
         except ValueError as error:
             raise BadOption(f"{self.variable} {error}") from None
 
     def from_value(self, value: object) -> Any:
-        """Returns the value that a file or a call gives. Raises `BadOption`."""
+        """Returns `value`, which a file or a call gives, checked. Raises `BadOption`."""
         try:
             return self.kind.check(value)
         except ValueError as error:
             raise BadOption(f"{self.name} {error}") from None
 
-    def means_something_empty(self) -> bool:
+    def accepts_empty(self) -> bool:
         """Whether an empty variable is a value: a list without items. For the other kinds it counts as not set,
         since a compose file passes an unset variable on as an empty one."""
         return isinstance(self.kind, Repeated)
 
 
 def options_of(settings: type) -> dict[str, Option]:
-    """Returns the options that a dataclass declares, by name."""
+    """Returns the options that the dataclass `settings` declares, by name."""
     return {
         field.name: Option(name=field.name, default=field.default, **field.metadata)
         for field in dataclasses.fields(settings)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from roomcast.model.revocation import Revocation, check_iss, check_sub
-from roomcast.model.settings.kinds import Checked, Kind, shown
+from roomcast.model.settings.kinds import Checked, Kind, described
 from roomcast.model.settings.section import column
 from roomcast.model.times import parse_time
 
@@ -17,10 +17,11 @@ class Moment(Kind):
     metavar = "TIME"
 
     def check(self, value: object) -> str:
+        """Returns `value` as RFC 3339 text. Raises `ValueError`, also if it has no zone."""
         if isinstance(value, datetime) and value.tzinfo is not None:
             value = value.isoformat()
         if not isinstance(value, str):
-            raise ValueError(f"must be a time with its zone, such as 2026-11-22T06:27:00Z, not {shown(value)}")
+            raise ValueError(f"must be a time with its zone, such as 2026-11-22T06:27:00Z, not {described(value)}")
         parse_time(value)
         return value
 

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from roomcast.model.retention import RoomRule
-from roomcast.model.settings.kinds import Checked, Count, Seconds, Size, Text, shown
+from roomcast.model.settings.kinds import Checked, Count, Seconds, Size, Text, described
 from roomcast.model.settings.section import column
 
 MAX_AGE = Seconds(1, 10**10)
@@ -14,7 +14,7 @@ MAX_AGE = Seconds(1, 10**10)
 
 def _match(text: str) -> str:
     if "*" in Text().check(text)[:-1]:
-        raise ValueError(f"must have * at its end only, not as in {shown(text)}")
+        raise ValueError(f"must have * at its end only, not as in {described(text)}")
     return text
 
 

@@ -11,14 +11,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from roomcast.model.errors import BadOption
-from roomcast.model.settings.kinds import Kind, shown
+from roomcast.model.settings.kinds import Kind, described
 
 Row = Any
 """A dataclass of columns."""
 
 
 def column(kind: Kind, default: Any = dataclasses.MISSING) -> Any:
-    """Returns a dataclass field for a column. A column without a default must be given."""
+    """Returns a dataclass field for a column whose values are of this `kind`. A column without a `default` must be
+    given."""
     return dataclasses.field(default=default, metadata={"kind": kind})
 
 
@@ -43,18 +44,18 @@ class Section:
     """Its name in the file, such as key for `[[key]]`."""
     row: type
     """The dataclass of a row."""
-    together: Callable[[tuple[Any, ...]], None] | None = None
+    check_rows: Callable[[tuple[Any, ...]], None] | None = None
     """Checks rows that are each valid. Raises `ValueError` if the last one conflicts with the others."""
 
     def from_value(self, value: object) -> tuple[Row, ...]:
         """Returns the rows that a file gives as tables, or a call as rows. Raises `BadRow`, which names the bad
         row, and `BadOption` if `value` is not a list."""
         if not isinstance(value, list | tuple):
-            raise BadOption(f"{self.name} must be rows: write [[{self.name}]] above each, not {shown(value)}")
+            raise BadOption(f"{self.name} must be rows: write [[{self.name}]] above each, not {described(value)}")
         rows: list[Row] = []
         for index, given in enumerate(value):
             rows.append(self._row(index, given))
-            self._check_together(index, rows)
+            self._check_rows(index, rows)
         return tuple(rows)
 
     def _row(self, index: int, given: object) -> Row:
@@ -62,7 +63,7 @@ class Section:
             given = {each.name: getattr(given, each.name) for each in dataclasses.fields(self.row)}
             given = {name: value for name, value in given.items() if value is not None}
         if not isinstance(given, Mapping):
-            raise BadRow(f"[[{self.name}]] must be a table, not {shown(given)}", index)
+            raise BadRow(f"[[{self.name}]] must be a table, not {described(given)}", index)
         values = {name: self._value(index, str(name), value) for name, value in given.items()}
         columns = {each.name: each for each in dataclasses.fields(self.row)}
         for name, each in columns.items():
@@ -88,16 +89,16 @@ class Section:
         except ValueError as error:
             raise BadRow(f"[[{self.name}]] {name} {error}", index, name) from None
 
-    def _check_together(self, index: int, rows: list[Row]) -> None:
+    def _check_rows(self, index: int, rows: list[Row]) -> None:
         try:
-            if self.together:
-                self.together(tuple(rows))
+            if self.check_rows:
+                self.check_rows(tuple(rows))
         except ValueError as error:
             raise BadRow(f"[[{self.name}]] {error}", index) from None
 
 
 def sections_of(settings: type) -> dict[str, Section]:
-    """Returns the sections that a dataclass declares, by their names in the file."""
+    """Returns the sections that the dataclass `settings` declares, by their names in the file."""
     found = [
         Section(field=field.name, **field.metadata["section"])
         for field in dataclasses.fields(settings)

@@ -62,14 +62,14 @@ def _last(given: Any) -> Any:
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:
     """Each `key = value`, `[header]` and line with only a comment, and the line that it begins on."""
-    held, depth, line, begun = "", 0, 1, 1
+    statement, depth, line, begun = "", 0, 1, 1
     for token in _TOKEN.findall(text.replace("\r\n", "\n") + "\n"):
         if token == "\n" and depth == 0:
-            if held:
-                yield begun, held
-            held = ""
-        elif held or token.strip():
-            begun = begun if held else line
-            held += token if held else token.lstrip()
+            if statement:
+                yield begun, statement
+            statement = ""
+        elif statement or token.strip():
+            begun = begun if statement else line
+            statement += token if statement else token.lstrip()
             depth += _DEEPER.get(token, 0)
         line += token.count("\n")

@@ -20,14 +20,14 @@ class Template(NamedTuple):
 
 
 def parse_template(text: str) -> str:
-    """Returns the text unchanged. Raises `ValueError`; its text continues a sentence that begins with its
+    """Returns `text` unchanged. Raises `ValueError`; its text continues a sentence that begins with its
     place."""
     template(text)
     return text
 
 
 def template(text: str) -> Template:
-    """Returns a grant split at its claims. Raises `ValueError` as `parse_template` does."""
+    """Returns `text`, a grant, split at its claims. Raises `ValueError` as `parse_template` does."""
     pieces = _CLAIM.split(text)
     texts, claims = tuple(pieces[::2]), tuple(pieces[1::2])
     if any(brace in piece for piece in texts for brace in "{}"):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Raw
 
-from roomcast.http import gather
+from roomcast.http import merged_metrics
 from roomcast.log.remote.exchange import WorkerExchange
 
 
@@ -32,16 +32,16 @@ class RetiredCounts:
     def _hear(self, worker: int, report: Raw) -> None:
         told = msgspec.msgpack.decode(report)
         if told:
-            self._last[worker] = told[gather.COUNTERS]
+            self._last[worker] = told[merged_metrics.COUNTERS]
 
     def _leave(self, worker: int) -> None:
         for key, value in self._last.pop(worker, {}).items():
             self._gone[key] += value  # type: ignore[assignment]
 
     def _report(self) -> Raw:
-        process = gather.of_this_process()
-        own = gather.report(process, {"restarts": self._restarts, **gather.of_kernel(process)})
+        process = merged_metrics.of_this_process()
+        own = merged_metrics.report(process, {"restarts": self._restarts, **merged_metrics.of_kernel(process)})
         counters = dict(self._gone)
-        for key, value in own[gather.COUNTERS].items():
+        for key, value in own[merged_metrics.COUNTERS].items():
             counters[key] = counters.get(key, 0) + value  # type: ignore[assignment]
-        return Raw(msgspec.msgpack.encode({**own, gather.COUNTERS: counters}))
+        return Raw(msgspec.msgpack.encode({**own, merged_metrics.COUNTERS: counters}))

@@ -13,7 +13,7 @@ import uvloop
 from roomcast.auth.guard import Guard
 from roomcast.log import load_backend
 from roomcast.model.errors import CannotStart
-from roomcast.model.redact import redact
+from roomcast.model.redact import redacted_url
 from roomcast.model.settings import Settings
 from roomcast.serve import rules
 from roomcast.serve.banner import banner, log_start
@@ -49,7 +49,7 @@ def supervise(
     }
 
     def started(contents: str) -> None:
-        log = contents or redact(settings.log)
+        log = contents or redacted_url(settings.log)
         say(banner(settings, endpoints[0], guard, log, len(endpoints)))
         log_start(settings, endpoints[0], guard, log, len(endpoints))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from roomcast.api.request import TICKET, Head, Route
 from roomcast.auth.credentials import EXPIRED, is_ours
-from roomcast.auth.host import Ask, Rights
+from roomcast.auth.host import Rights, RightsFunction
 from roomcast.auth.principal import Principal
 from roomcast.http.same_site import check_same_site
 from roomcast.model.errors import InvalidToken, RightsUnavailable
@@ -19,17 +19,17 @@ _WRONG_TYPE = "rights= must be an `async def` that returns roomcast.Rights, or N
 logger = logging.getLogger("roomcast.server")
 
 
-class Host:
+class HostLogin:
     """Calls the host's `rights=` function."""
 
-    def __init__(self, ask: Ask, origins: Collection[str]) -> None:
+    def __init__(self, ask: RightsFunction, origins: Collection[str]) -> None:
         """`origins` are the origins whose pages may send the host's cookies."""
         self._ask = ask
         self._origins = origins
 
     def decides(self, route: Route, values: Mapping[bytes, bytes]) -> bool:
-        """Whether the host's login decides. It does not if the route needs no principal, if only a key can give
-        the right, or if a key or ticket of ours was sent."""
+        """Whether the host's login decides a request for `route`. It does not if the route needs no principal, if
+        only a key can give the right, or if `values`, the request's own fields, hold a key or ticket of ours."""
         if not route.needs_principal or route.by_key_only or (route.takes_ticket and TICKET in values):
             return False
         return not is_ours(values.get(b"authorization", b""))
@@ -37,7 +37,8 @@ class Host:
     async def identify(
         self, scope: MutableMapping[str, Any], head: Head, values: Mapping[bytes, bytes]
     ) -> Principal | None:
-        """The principal of a request; None for a stranger.
+        """The principal that the host names for the request in `scope`; None for a stranger. `head` and `values`
+        are the request's shared and own fields.
 
         Raises `RightsUnavailable` if the host's function fails, `InvalidToken` if the rights that it gives have
         expired, and `NotServed` if another site's page may have sent the host's cookie."""

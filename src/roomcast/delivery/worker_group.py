@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from roomcast.delivery.counts import Counts, Number
+from roomcast.delivery.counts import ComputedCount, Counts
 from roomcast.delivery.followed import FollowedRooms
 
 _TELL_SECONDS = 0.5
@@ -30,19 +30,21 @@ class Peers(Protocol):
     """Called whenever `others` has changed."""
 
     def tell(self, topic: str, value: Any) -> None:
-        """Tells all others."""
+        """Tells all others `value` about `topic`."""
         ...
 
     def when_told(self, topic: str, hear: Callable[[int, Any], object]) -> None:
-        """Registers `hear`, which is called with the sender's number and its message."""
+        """Registers `hear`, which is called with the sender's number and the value that it tells about `topic`."""
         ...
 
     async def ask(self, topic: str, value: Any = None) -> Sequence[tuple[int, Any]]:
-        """The answers of the other workers and of the log process (0), without those of hung ones."""
+        """The answers about `topic` of the other workers and of the log process (0), by number, without those of
+        hung ones. Each is asked with `value`."""
         ...
 
     def when_asked(self, topic: str, answer: Callable[[Any], Any | Awaitable[Any]]) -> None:
-        """Registers `answer` for the questions of others."""
+        """Registers `answer`, which answers the questions of others about `topic`. It is called with their
+        value."""
         ...
 
 
@@ -54,11 +56,11 @@ class Spending(Protocol):
         ...
 
     def charge(self, name: str, amount: float) -> None:
-        """Notes what was spent at another worker."""
+        """Notes that another worker spent `amount` of the budget of `name`."""
         ...
 
 
-class Together:
+class WorkerGroup:
     """This process among its peers."""
 
     def __init__(self, peers: Peers | None = None) -> None:
@@ -67,10 +69,10 @@ class Together:
         """This worker's number; 1 for a process alone."""
         self.workers = 1 + len(peers.siblings) if peers else 1
         """How many workers the server has."""
-        self._counts: dict[str, Counts | Number] = {}
+        self._counts: dict[str, Counts | ComputedCount] = {}
         self._spending: dict[str, Spending] = {}
         self._all_due = True
-        """Whether the next report has all counts, since a worker may have just come."""
+        """Whether the next report must have all counts, since a worker may have just come."""
         self._heard: dict[str, dict[int, dict[str, int]]] = {}
         """The counts of the others, by topic and worker."""
         self._elsewhere: dict[str, Counter[str]] = {}
@@ -78,18 +80,18 @@ class Together:
         if peers:
             peers.changed.append(self._note_presence)
 
-    def count(self, topic: str, counts: Counts | Number) -> None:
-        """Shares these counts with the others from now on."""
+    def count(self, topic: str, counts: Counts | ComputedCount) -> None:
+        """Shares `counts` with the others from now on, under `topic`."""
         self._counts[topic] = counts
         if self.peers:
             self.peers.when_told(topic, lambda worker, changes: self._hear(topic, worker, changes))
 
     def elsewhere(self, topic: str, name: str = "") -> int:
-        """The sum of the others' counts under a name, at most a second old."""
+        """The sum of the others' counts of `name` under `topic`, at most a second old."""
         return self._elsewhere[topic][name] if topic in self._elsewhere else 0
 
     def spend(self, topic: str, spending: Spending) -> None:
-        """Shares a budget: spending here is charged at the others, and theirs here."""
+        """Shares a budget under `topic`: what is spent here is charged at the others, and theirs to `spending`."""
         self._spending[topic] = spending
         if self.peers:
             self.peers.when_told(topic, lambda worker, spent: self._charge(topic, spent))
@@ -137,41 +139,42 @@ class Together:
         self._all_due = True
 
     async def ask(self, topic: str, value: Any = None) -> Sequence[tuple[int, Any]]:
-        """The answers of the other workers and of the log process (0)."""
+        """The answers about `topic` of the other workers and of the log process (0), by number. Each is asked with
+        `value`."""
         return await self.peers.ask(topic, value) if self.peers else ()
 
     async def ask_workers(self, topic: str, value: Any = None) -> tuple[dict[int, Any], list[int]]:
-        """Returns the answers of the other workers, by number; and the numbers of those not answering, because
-        they hang or are being restarted."""
+        """Asks the other workers about `topic`, with `value`. Returns their answers by number; and the numbers of
+        those not answering, because they hang or are being restarted."""
         answers = {worker: answer for worker, answer in await self.ask(topic, value) if answer is not None}
         siblings = self.peers.siblings if self.peers else ()
         return answers, [worker for worker in siblings if worker not in answers]
 
 
-class FollowedTogether:
+class FollowedAnywhere:
     """The rooms that have followers at any worker. The others are asked each time: a copy would hold every room in
     every worker."""
 
-    def __init__(self, together: Together, own: FollowedRooms) -> None:
-        self._together = together
+    def __init__(self, group: WorkerGroup, own: FollowedRooms) -> None:
+        self._group = group
         self._own = own
-        if together.peers:
-            together.peers.when_asked("followed names", lambda asked: self._names(*asked))
-            together.peers.when_asked("followed counts", lambda rooms: list(map(own.count, rooms)))
+        if group.peers:
+            group.peers.when_asked("followed names", lambda query: self._names(*query))
+            group.peers.when_asked("followed counts", lambda rooms: list(map(own.count, rooms)))
 
     async def names(self, prefix: str, after: str | None, last: str | None, limit: int) -> list[str]:
         """The first `limit` followed rooms with this prefix, in order of code points: after `after`, up to
         `last`."""
-        asked = (prefix, after, last, limit)
-        answers = await self._together.ask("followed names", asked)
+        query = (prefix, after, last, limit)
+        answers = await self._group.ask("followed names", query)
         if not answers:
-            return self._names(*asked)
-        return sorted({*self._names(*asked), *(name for _, names in answers for name in names or ())})[:limit]
+            return self._names(*query)
+        return sorted({*self._names(*query), *(name for _, names in answers for name in names or ())})[:limit]
 
     async def counts(self, rooms: Collection[str]) -> dict[str, int]:
         """The number of followers of each of these rooms."""
         found = {room: self._own.count(room) for room in rooms}
-        for _, counts in await self._together.ask("followed counts", list(rooms)):
+        for _, counts in await self._group.ask("followed counts", list(rooms)):
             for room, count in zip(rooms, counts or (), strict=False):
                 found[room] += count
         return found

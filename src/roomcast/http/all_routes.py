@@ -39,7 +39,8 @@ Group = Literal[
 
 
 def describe(engine: Engine, request: Request, parsed: None, served: Routes | None = None) -> Answer:
-    """This API as OpenAPI 3.1; only the routes `served`, if given."""
+    """`GET /openapi.json`: this API as OpenAPI 3.1, below the mount of `request`. `served` are the routes to
+    describe, all if it is None. `engine` and `parsed` are not used."""
     document = openapi.document(quote(request.head.mount), list(page.names()))
     if served is not None:
         document["paths"] = {path: _of(document["paths"][path], served[path]) for path in served}
@@ -48,7 +49,9 @@ def describe(engine: Engine, request: Request, parsed: None, served: Routes | No
 
 def _of(item: Mapping[str, object], served: Mapping[str, Route]) -> Mapping[str, object]:
     """The methods in a path's description that are served."""
-    return {method: told for method, told in item.items() if method.upper().replace("HEAD", "GET") in served}
+    return {
+        method: operation for method, operation in item.items() if method.upper().replace("HEAD", "GET") in served
+    }
 
 
 ROUTES: Routes = {
@@ -77,8 +80,8 @@ GROUPS: Mapping[Group, Sequence[tuple[str, str]]] = {
 }
 
 
-def chosen(groups: Sequence[Group]) -> Routes:
-    """The routes of these groups. Raises `BadOption` for an unknown name, with a suggestion."""
+def routes_in(groups: Sequence[Group]) -> Routes:
+    """The routes of these `groups`. Raises `BadOption` for an unknown name, with a suggestion."""
     if isinstance(groups, str) or not groups:
         raise BadOption("routes must be a list with the name of at least one group, such as ('follow',)")
     for group in groups:

@@ -1,4 +1,4 @@
-"""How the writer lets go of the database."""
+"""Closes the database at the end of the server."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from roomcast.log.sqlite.files import DatabaseFiles
 from roomcast.log.sqlite.queries import QUERIES
 
 
-def end_database(connection: apsw.Connection, files: DatabaseFiles) -> None:
-    """Empties the write-ahead log if possible, notes the clean end, and closes all. `connection`: the writer's."""
+def close_database(connection: apsw.Connection, files: DatabaseFiles) -> None:
+    """Empties the write-ahead log if possible, notes the clean end, and closes `connection`, the writer's, and
+    `files`. If the disk fails meanwhile, both are closed all the same."""
     if not files.truncated and not files.missing():
         with suppress(FileNotFoundError):
             files.check()
@@ -22,8 +23,8 @@ def end_database(connection: apsw.Connection, files: DatabaseFiles) -> None:
         # A lower `synchronous` may have left writes in the kernel. Only this puts all of them on the disk.
         connection.pragma("synchronous", "full")
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        if not files.missing():  # otherwise this would write to another file, which lies there now
-            connection.execute(QUERIES["end_life"])
+        if not files.missing():  # otherwise this would write to another file, which has its name now
+            connection.execute(QUERIES["mark_clean"])
     connection.close()
     files.close()
 

@@ -16,17 +16,17 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
 
 from roomcast.delivery.engine import Engine
-from roomcast.delivery.together import Peers
+from roomcast.delivery.worker_group import Peers
 
-COUNTERS, SUMS, MOST, LEAST, ALONE = "counters", "sums", "most", "least", "alone"
+COUNTERS, SUMS, LARGEST, SMALLEST, SEPARATE = "counters", "sums", "largest", "smallest", "separate"
 """The parts of a report: sums that outlive their worker, sums of living workers, values of which the largest is
 taken, or the smallest, and values shown for each process."""
-_ADD_UP = (
+_SUMMED = (
     *("roomcast_connections", "roomcast_followers", "roomcast_followers_behind", "roomcast_answer_bytes"),
     *("roomcast_connections_limit", "roomcast_answer_bytes_limit", "roomcast_followers_limit"),
     *("process_resident_memory_bytes", "process_virtual_memory_bytes", "process_open_fds"),
 )
-_LEAST = ("roomcast_log_writable", "process_start_time_seconds", "roomcast_tail_position")
+_SMALLEST = ("roomcast_log_writable", "process_start_time_seconds", "roomcast_tail_position")
 _COUNTING = ("counter", "histogram", "summary")
 
 Report = Mapping[str, Mapping[str, float]]
@@ -37,9 +37,16 @@ def of_this_process() -> Sequence[Metric]:
     return list(ProcessCollector(registry=None).collect())
 
 
-def report(families: Iterable[Metric], alone: Mapping[str, float]) -> Report:
-    """All numbers of one process, for others to merge; `alone` are those shown for this process separately."""
-    parts: dict[str, dict[str, float]] = {COUNTERS: {}, SUMS: {}, MOST: {}, LEAST: {}, ALONE: dict(alone)}
+def report(families: Iterable[Metric], separate: Mapping[str, float]) -> Report:
+    """All numbers in the `families` of one process, for others to merge. `separate` are those that are shown for
+    this process separately, by name."""
+    parts: dict[str, dict[str, float]] = {
+        COUNTERS: {},
+        SUMS: {},
+        LARGEST: {},
+        SMALLEST: {},
+        SEPARATE: dict(separate),
+    }
     for family in families:
         part = parts[_part(family)]
         for sample in family.samples:
@@ -47,8 +54,9 @@ def report(families: Iterable[Metric], alone: Mapping[str, float]) -> Report:
     return parts
 
 
-def alone(engine: Engine, peers: Peers, process: Iterable[Metric]) -> Mapping[str, float]:
-    """The numbers that are shown for each worker separately."""
+def separate_numbers(engine: Engine, peers: Peers, process: Iterable[Metric]) -> Mapping[str, float]:
+    """The numbers that are shown for each worker separately, by name: those of the worker of `engine`, of its
+    `peers`' restarts, and of `process`, its families from `of_this_process`."""
     return {
         "restarts": peers.restarts,
         "followers": len(engine.streams.active),
@@ -59,7 +67,8 @@ def alone(engine: Engine, peers: Peers, process: Iterable[Metric]) -> Mapping[st
 
 
 def of_kernel(process: Iterable[Metric]) -> Mapping[str, float]:
-    """The processor time in seconds and the resident memory in bytes of a process."""
+    """The processor time in seconds and the resident memory in bytes, by name, from the families of a
+    `process`."""
     samples = {sample.name: sample.value for family in process for sample in family.samples}
     return {
         "cpu_seconds": samples.get("process_cpu_seconds_total", 0),
@@ -67,8 +76,8 @@ def of_kernel(process: Iterable[Metric]) -> Mapping[str, float]:
     }
 
 
-def merged(families: Iterable[Metric], own: int, reports: Mapping[int, Report]) -> list[Metric]:
-    """The families of the answering process, with the merged numbers of all. The `reports` are by worker number;
+def merge(families: Iterable[Metric], own: int, reports: Mapping[int, Report]) -> list[Metric]:
+    """The `families` of the answering process, with the merged numbers of all. The `reports` are by worker number;
     `own` is that of the answering process, and 0 that of the log process."""
     found: dict[str, Metric] = {}
     for family in families:
@@ -87,7 +96,7 @@ def _add(values: dict[str, float], report: Report) -> None:
     for part in (COUNTERS, SUMS):
         for key, value in report.get(part, {}).items():
             values[key] = values.get(key, 0) + value
-    for part, better in ((MOST, max), (LEAST, min)):
+    for part, better in ((LARGEST, max), (SMALLEST, min)):
         for key, value in report.get(part, {}).items():
             values[key] = better(values.get(key, value), value)
 
@@ -95,9 +104,9 @@ def _add(values: dict[str, float], report: Report) -> None:
 def _part(family: Metric) -> str:
     if family.type in _COUNTING:
         return COUNTERS
-    if family.name in _ADD_UP:
+    if family.name in _SUMMED:
         return SUMS
-    return LEAST if family.name in _LEAST else MOST
+    return SMALLEST if family.name in _SMALLEST else LARGEST
 
 
 def _key(family: Metric, sample: Any) -> str:
@@ -124,7 +133,7 @@ def _of_each(reports: Mapping[int, Report]) -> Iterable[Metric]:
 
 def _labelled(family: Any, name: str, reports: Mapping[int, Report]) -> Metric:
     for number, report in sorted(reports.items()):
-        if (value := report.get(ALONE, {}).get(name)) is not None:
+        if (value := report.get(SEPARATE, {}).get(name)) is not None:
             family.add_metric([str(number or "log")], value)
     found: Metric = family
     return found
