@@ -50,7 +50,7 @@ class PendingAppend(NamedTuple):
 
     def resolve(self, answer: Any) -> None:
         """Answers with `answer`: a `RoomcastError` to raise, or the result of the append."""
-        if self.answer.done():  # it was cancelled while its group was being committed; its messages are stored
+        if self.answer.done():  # it was cancelled, or refused as overdue; it may be stored all the same
             return
         if isinstance(answer, RoomcastError):
             self.answer.set_exception(answer)
@@ -91,7 +91,7 @@ class AppendQueue:
         return group
 
     def overdue(self, before: float) -> list[PendingAppend]:
-        """Removes the appends that were queued `before` a time (seconds of the loop's clock), and returns them."""
+        """Removes and returns the appends that were queued earlier than `before` (seconds of the loop's clock)."""
         overdue = []
         while self._pending and self._pending[0].since < before:
             overdue.append(self._pending.popleft())

@@ -10,8 +10,9 @@ Laws:
   in MongoDB, where the collection trims itself).
 - A log knows nothing of streams, formats or HTTP. Bodies are opaque bytes.
 
-Every method raises `LogUnavailable` if the storage does not answer; nothing is then half done. An append may also
-fail with `OutcomeUnknown` if the storage is another process that ended meanwhile.
+Every method raises `LogUnavailable` if the storage does not answer; nothing is then half done. An append that
+was sent may be stored all the same. It then fails with `LogUnavailable` if the storage is a database, and with
+`OutcomeUnknown` if it is the log process.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class Appended(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """Messages of one room, after a reader's position, that are gone. It is either a run: all messages that the
-    room retains after the position are newer. Or it is a single message that was deleted between others."""
+    """Messages of one room, after a reader's position, that are gone: a run or a single message. All messages that
+    the room retains after the position are newer than a run. A single message was deleted between others."""
 
     room: str
     """Empty if it stands for all rooms that are followed by prefix and that the log no longer knows."""
@@ -102,10 +103,10 @@ class Batch(NamedTuple):
     position: int = 0
     """Everything up to this seq was given to the consumer, or is gone."""
     cuts: Sequence[Cut] = ()
-    """The cuts by rules and deletes since the last batch."""
+    """The cuts by rules and deletes since the last batch, at most one for each room."""
     missed: int = 0
     """How many messages up to `position` the consumer never got, because they were trimmed or deleted first. For a
-    consumer for which trimming waits, these are only messages that were gone before it began."""
+    consumer for which trimming waits, these were deleted, or were gone before it began."""
 
 
 class LogConsumer(Protocol):
@@ -259,7 +260,8 @@ class Log(Protocol):
         With `sort` by `name`, the page begins after the name `after`; by `newest`, with the first room whose
         newest message is older than the seq `after`. A room that gets a message between two pages by `newest`
         moves to the front, and may be on neither page. The cost of a page grows with the rooms that it returns. By
-        `newest` with a `prefix`, it also grows with the rooms that are skipped."""
+        `newest`, it also grows with the rooms skipped: those without the `prefix` and, if the backend lists its
+        rooms in memory, those before `after`."""
         ...
 
     async def close(self) -> None:

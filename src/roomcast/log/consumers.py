@@ -6,8 +6,8 @@ Laws:
   its position, from the log otherwise.
 - A request for the next batch confirms that the last one was delivered. A message that a consumer has not
   delivered is not trimmed (`floor`), unless the consumer stands still for `STILL_SECONDS`.
-- `seq` grows by one, so a consumer is told exactly how many messages it was not given. The cause does not matter
-  (trimming, a room's rule or a delete), nor that the removal may happen before the consumer is told of it.
+- `seq` grows by one, so a consumer is told exactly how many messages it was not given, whatever removed them
+  (trimming, a room's rule or a delete). The count is exact even before the consumer is told of the removal.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ RECENT_BYTES = 4 * 1024 * 1024
 """The most bytes of recent commits that are kept for consumers that are behind. They fetch older messages from the
 log."""
 STILL_SECONDS = 5
-"""Trimming no longer waits for a consumer that has taken nothing for this long, and up to a second more, although
-there are messages for it: a hung worker must not fill the disk."""
+"""Trimming no longer waits for a consumer that has taken nothing for this long, and up to two seconds more,
+although there are messages for it: a hung worker must not fill the disk."""
 _CHECK_SECONDS = 1.0
 """Seconds between two checks for consumers that stand still."""
 
@@ -213,9 +213,9 @@ class Consumer:
     def __init__(self, consumers: Consumers, name: str, after: int) -> None:
         self.name = name
         self.position = after
-        """All messages up to this seq are delivered."""
+        """All messages up to this seq are delivered or gone."""
         self.given = after
-        """The last message that it was given."""
+        """All messages up to this seq were given to it or are gone."""
         self.stands_still = False
         """Whether it has taken nothing for so long that trimming no longer waits for it."""
         self.restarted = False
@@ -229,7 +229,7 @@ class Consumer:
         self._told = after
         """Each message up to this seq was given to it, or counted as missed."""
         self._cuts: dict[str, Cut] = {}
-        """The cuts by rules and deletes since its last batch, by room."""
+        """By room: the latest cut by a rule or a delete since its last batch."""
         self.changed = asyncio.Event()
         """Set when there may be news."""
 

@@ -9,8 +9,8 @@ from roomcast.model.errors import LogUnavailable
 
 
 class LocalLog:
-    """The consumers of a log, and its end. A backend implements `_close`, which runs once however often the log is
-    closed."""
+    """Holds the consumers of a log, and closes the log. A backend implements `_close`, which runs once however
+    often `close` is called."""
 
     def __init__(self, name: str, consumers: Consumers) -> None:
         self.name = name

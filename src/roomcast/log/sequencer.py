@@ -1,8 +1,8 @@
 """Numbers a group of appends, and prepares the answer to each. Stores nothing.
 
-All backends but PostgreSQL number with it, so that a key, a `seq` and a `prev` mean the same on each of them. It
-changes nothing that the backend knows until the backend has stored the result, so a failed commit leaves no hole.
-PostgreSQL numbers in the database, and shares the checks and `repeat`.
+All backends but PostgreSQL number with it, so that a key, a `seq` and a `prev` mean the same on each of them. Of
+the backend's state it changes only the `keys` that it was given, so a failed commit leaves no hole. PostgreSQL
+numbers in the database, and shares the checks and `repeat`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from roomcast.model.retention import NO_CAP, Retention, RoomRules
 
 NO_RULES = RoomRules(())
 KEY_MS = 600_000
-"""The least time in ms for which a key is kept, even if its first message is gone sooner."""
+"""The least time in ms for which a key is kept, even if its first message is gone sooner; less only if there are
+more than `GONE_KEYS`."""
 GONE_KEYS = 100_000
 """How many keys whose message is gone are kept; the oldest go first."""
 

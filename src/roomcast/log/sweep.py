@@ -1,5 +1,5 @@
-"""Decides when to walk all rooms for messages that must go without a publish, because of their age or of new
-rules. No I/O.
+"""Decides when to walk all rooms to remove messages although nothing is published: they are too old, or the rules
+are new. No I/O.
 
 A walk goes in steps, so that nothing has to wait long for it. The next walk begins after a pause.
 """
@@ -12,8 +12,8 @@ from collections.abc import Callable
 from roomcast.model.retention import Retention
 
 MOST_PAUSE = 5.0
-"""The longest pause between two walks, in seconds. A message may outlive its age by this, and by the length of a
-walk."""
+"""The longest pause between two walks, in seconds, unless `_PAUSE_PER_WALK` makes it longer. A message may outlive
+its age by the pause and the length of a walk."""
 _WALKS_PER_AGE = 20
 """How many walks begin within the least age. So an age of one second is exact to 50 ms."""
 _PAUSE_PER_WALK = 20
@@ -73,7 +73,7 @@ class Sweep:
 
     def finished(self, step: asyncio.Future[str | None]) -> None:
         """Calls `stepped` with the result of `step`, which is done. If it failed, as the storage did not answer,
-        this walk ends; another one begins later."""
+        this walk ends. Another one begins later only if messages can grow too old or `begin` is called."""
         failed = step.cancelled() or step.exception() is not None
         self.stepped(None if failed else step.result())
 

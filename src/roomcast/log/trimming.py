@@ -53,9 +53,9 @@ def losses_between(
     """The losses of a reader of `selection` among the messages with `after` < seq < `before`, in order of their
     last message; except single messages that were deleted.
 
-    `known`: the trimming of all rooms followed by name that the log knows, and at least of those followed by
-    prefix that may have lost messages. `unknown`: the trimming to assume for all other rooms. `between` counts the
-    messages of a known room."""
+    `known`: the trimming of each room that the log knows and that is followed by name. Of the rooms followed by
+    prefix, it may leave out those that have lost no messages. `unknown`: the trimming to assume for all other
+    rooms. `between` counts the messages of a known room."""
     losses = []
     for room, trimmed in _each(selection, known, unknown):
         last = trimmed.seq if before is None else min(trimmed.seq, before - 1)
@@ -80,7 +80,7 @@ def _each(
 
 
 def position_before(selection: Selection, known: Mapping[str, Trimming], unknown: Trimming, since: int) -> int:
-    """The last message of the rooms of `selection` that is gone and was stored before `since` (ms since 1970); 0
-    if there is none. `known` and `unknown` as for `losses_between`."""
+    """Looks at the last gone message of each room of `selection`. Returns the highest seq of those that were
+    stored before `since` (ms since 1970); 0 if there is none. `known` and `unknown` as for `losses_between`."""
     trimmings = (trimmed for _, trimmed in _each(selection, known, unknown))
     return max((trimmed.seq for trimmed in trimmings if trimmed.at < since), default=0)

@@ -10,7 +10,8 @@ from roomcast.log.sequencer import GONE_KEYS, KEY_MS, Key, KeyedAppend, NewKey
 
 
 class MemoryKeys:
-    """Each key is kept as long as its first message, and for at least `KEY_MS`."""
+    """Each key is kept as long as its first message, and for at least `KEY_MS`. If more than `GONE_KEYS` keys
+    outlive their messages, the oldest of them go sooner."""
 
     def __init__(self) -> None:
         self.known: dict[Key, KeyedAppend] = {}

@@ -17,7 +17,7 @@ from roomcast.model.rooms import Selection
 from roomcast.tasks import Turns
 
 FETCH_MESSAGES = 1_000
-"""The most messages that a consumer gets at once."""
+"""The most messages that a consumer reads from the log at once. A batch of recent commits may have more."""
 
 
 class MemoryReader:

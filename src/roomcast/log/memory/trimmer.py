@@ -38,7 +38,8 @@ class MemoryTrimmer:
         self._stopped = False
         retention = content.retention
         self.must_begin = bool(retention.rooms) or retention.ages
-        """Whether `begin` must be called with the first message: messages may have to go without a publish."""
+        """Whether `begin` must be called with the first message: messages may have to be removed although nothing
+        more is published."""
 
     def begin(self) -> None:
         """Begins to walk the rooms. Needs a running loop."""

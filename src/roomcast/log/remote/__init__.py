@@ -1,1 +1,1 @@
-"""The log of another process: its workers' side, its own side, and the frames between them."""
+"""The log of another process: the workers' side, the log process's side, and the frames between them."""

@@ -15,7 +15,7 @@ from roomcast.model.errors import LogUnavailable
 from roomcast.model.message import Draft, Message
 
 AWAY = "The log process is away; it is started again."
-_BEHIND = "The log is behind: the log process takes less than what is published."
+_BEHIND = "The log is behind: the log process is slower than what is published."
 
 
 class Appends:
@@ -39,7 +39,7 @@ class Appends:
         """Sends `request` at the end of this turn. The future fails with `LogUnavailable` at once if the log is
         away or too many appends are waiting."""
         pending = PendingAppend.for_request(request)
-        if why := self._why_away() or self._is_full(pending):
+        if why := self._why_away() or self._why_full(pending):
             pending.resolve(LogUnavailable(why))
             return pending.answer
         if not self._turn:
@@ -58,7 +58,7 @@ class Appends:
         self._note_idle()
 
     def fail(self, error: type[LogUnavailable], why: str) -> None:
-        """Answers all appends that were sent with an `error` whose text is `why`."""
+        """Fails all sent appends with `error` and the text `why`."""
         for number in list(self._sent):
             self._take(number).resolve(error(why))
         self._note_idle()
@@ -70,7 +70,7 @@ class Appends:
             self._note_idle()
         await asyncio.shield(self._idle)
 
-    def _is_full(self, pending: PendingAppend) -> str:
+    def _why_full(self, pending: PendingAppend) -> str:
         full = len(self._sent) + len(self._turn) >= PENDING_APPENDS or self._bytes + pending.bytes > PENDING_BYTES
         return _BEHIND if full else ""
 

@@ -12,8 +12,8 @@ from msgspec import Raw, Struct
 from roomcast.log.remote.frames import AskPeers, PeerQuestion, PeerReplies, PeerReply, PeersPresent, Tell, Told
 
 _WAITING_BYTES = 8 * 1024 * 1024
-"""A worker that has not read more bytes than this counts as hung. Its connection is cut; it reconnects when it
-runs again."""
+"""A worker with more unread bytes than this counts as hung. Instead of sending it another message, the exchange
+cuts its connection. The worker reconnects when it runs again."""
 _REPLY_SECONDS = 1.0
 """Seconds that a question waits for workers that do not answer."""
 

@@ -92,7 +92,7 @@ Stored = tuple[int, int, int, list[int], bool]
 """An append's number, its first seq, its time (ms since 1970), the `prev` of each message, and whether the key was
 known. The bodies are not sent back: the worker has them."""
 Refused = tuple[int, str, str]
-"""An append's or a call's number, the error's kind and its text."""
+"""An append's number, the error's kind and its text."""
 
 
 class AppendOutcomes(Struct, array_like=True, tag=1, frozen=True):
@@ -130,7 +130,7 @@ class ConsumerBatch(Struct, array_like=True, tag=4, frozen=True):
 
 
 class ConsumerEnded(Struct, array_like=True, tag=5, frozen=True):
-    """A consumer ended: the log was closed."""
+    """A consumer ended: the log was closed, or the worker sent `CloseConsumer`."""
 
     number: int
 
@@ -152,7 +152,8 @@ class PeerQuestion(Struct, array_like=True, tag=7, frozen=True):
 
 
 class PeerReplies(Struct, array_like=True, tag=8, frozen=True):
-    """The other workers' answers to a question; without those of workers that took too long."""
+    """The answers of the other workers and of the log process (number 0) to a question; without those of workers
+    that took too long."""
 
     number: int
     answers: list[tuple[int, Raw]]

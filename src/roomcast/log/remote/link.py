@@ -38,7 +38,7 @@ class Link(asyncio.Protocol):
     """One connection at a time, and the handlers of its frames."""
 
     def __init__(self, reconnect: Callable[[], None] = lambda: None) -> None:
-        """`reconnect` is called when the connection is lost; it must bring a new one to `connect`."""
+        """`reconnect` is called when the connection is lost; it must pass a new socket to `connect`."""
         self._reconnect = reconnect
         self._transport: asyncio.Transport | None = None
         self._handlers: list[FrameHandler] = []

@@ -36,7 +36,8 @@ from roomcast.model.rooms import Selection
 _OPEN_SECONDS = 2.0
 """Seconds to wait for the log process's status; after that the log is away."""
 _UNKNOWN = (
-    "The log process has ended meanwhile, and this may be stored: send it again with the same Idempotency-Key."
+    "The connection to the log process was lost, and this may be stored: send it again with the same "
+    "Idempotency-Key."
 )
 _CLOSED = "The log is closed."
 
@@ -189,7 +190,8 @@ class RemoteLog:
         self._handlers[type(frame)](frame)
 
     def disconnected(self) -> None:
-        """Notes that the log process has ended: fails all that is under way. Appends may be stored."""
+        """Notes that the connection to the log process is gone: fails all that is under way. Appends may be
+        stored."""
         self._opened.clear()
         self._appends.fail(OutcomeUnknown, _UNKNOWN)
         self._calls.fail_all(AWAY)

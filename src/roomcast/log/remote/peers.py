@@ -73,9 +73,9 @@ class WorkerPeers:
         self._message_handlers[topic] = hear
 
     async def ask(self, topic: str, value: Any = None) -> list[tuple[int, Any]]:
-        """Asks all others for `value` on `topic`. Returns the answers of the other workers, by number, and of the
-        log process (number 0), without those of hung ones; none after `_ANSWER_SECONDS`, or if the log process is
-        away."""
+        """Sends the question `value` on `topic` to all others. Returns pairs of a number and an answer: those of
+        the other workers except hung ones, and that of the log process (number 0) if it has one. Returns an
+        empty list after `_ANSWER_SECONDS`, or if the log process is away."""
         if not self._link.is_connected:
             return []
         number = next(self._numbers)
@@ -110,7 +110,8 @@ class WorkerPeers:
             task.add_done_callback(self._tasks.discard)
 
     def disconnected(self) -> None:
-        """Notes that the log process has ended: no worker can be reached until the next log process runs."""
+        """Notes that the connection to the log process is gone: no worker can be reached until there is a new
+        one."""
         self.others = ()
         for answers in self._questions.values():
             if not answers.done():
