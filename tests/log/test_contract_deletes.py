@@ -96,6 +96,19 @@ async def test_a_consumer_is_told_of_a_deletion(log: Log) -> None:
     assert [(cut.room, cut.upto, cut.gone) for cut in (await waiting).cuts] == [("a", 2, 1)]
 
 
+async def test_a_consumer_is_told_of_all_deletions_since_its_last_batch(log: Log) -> None:
+    await publish(log, *["a"] * 5)
+    tail = log.consumer("test", 0)
+    await take(tail, 5)
+    for seq in (5, 3):  # the newest first: the second cut does not reach as far as the first
+        await log.delete(seq)
+    cuts = list((await next_batch(tail)).cuts)
+    if len(cuts) == 1 and cuts[0].gone == 1:  # a log of another process may tell one after the other
+        cuts += (await next_batch(tail)).cuts
+    assert max(cut.upto for cut in cuts) == 5
+    assert sum(cut.gone for cut in cuts) == 2
+
+
 async def test_a_key_of_a_deleted_room_is_forgotten_after_ten_minutes(log: Log, clock: list[int]) -> None:
     await log.append([draft()], key("k"))
     await log.delete_room("a")

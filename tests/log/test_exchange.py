@@ -11,10 +11,11 @@ import msgspec
 import pytest
 from msgspec import Raw, Struct
 
-from roomcast.log.base import Log
+from roomcast.log.base import Batch, Log, LogConsumer
 from roomcast.log.remote import exchange as exchange_module
 from roomcast.log.remote.calls import _CALLS_AT_ONCE, Calls
 from roomcast.log.remote.consumer import RemoteConsumer
+from roomcast.log.remote.consumer_proxy import ConsumerProxy
 from roomcast.log.remote.exchange import _WAITING_BYTES, WorkerExchange
 from roomcast.log.remote.frames import (
     AskPeers,
@@ -25,6 +26,7 @@ from roomcast.log.remote.frames import (
     PeerReplies,
     PeerReply,
     PeersPresent,
+    RequestFailed,
     RevocationList,
     Tell,
     Told,
@@ -33,7 +35,7 @@ from roomcast.log.remote.link import Link
 from roomcast.log.remote.log import RemoteLog
 from roomcast.log.remote.server import LogServer
 from roomcast.log.remote.worker_connection import WorkerConnection
-from roomcast.model.errors import LogUnavailable
+from roomcast.model.errors import LogUnavailable, RoomcastError
 from roomcast.model.retention import Retention
 from roomcast.model.revocation import Revocation
 from tests.log.steps import until
@@ -49,6 +51,7 @@ class Recorder:
         self.unread_bytes = unread_bytes
         self.frames: list[Struct] = []
         self.aborted = False
+        self.forgotten: list[int] = []
 
     def send(self, frame: Struct) -> None:
         self.frames.append(frame)
@@ -56,7 +59,8 @@ class Recorder:
     def abort(self) -> None:
         self.aborted = True
 
-    def forget(self, number: int) -> None: ...
+    def forget(self, number: int) -> None:
+        self.forgotten.append(number)
 
     def of(self, kind: type[Struct]) -> list[Struct]:
         return [frame for frame in self.frames if isinstance(frame, kind)]
@@ -192,6 +196,28 @@ async def test_a_consumer_that_is_closed_twice_says_so_once() -> None:
     for _ in range(2):
         await consumer.aclose()
     assert log.of(CloseConsumer) == [CloseConsumer(1)]
+
+
+class Broken:
+    """A consumer of a log with a fault."""
+
+    closed = False
+
+    async def __anext__(self) -> Batch:
+        raise ZeroDivisionError
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+async def test_a_worker_whose_consumer_fails_unexpectedly_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
+    worker, consumer = Recorder(), Broken()
+    proxy = ConsumerProxy(cast(WorkerConnection, worker), lambda messages: PAYLOAD, 1, cast(LogConsumer, consumer))
+    proxy.request()
+    await proxy.run()
+    assert worker.of(RequestFailed) == [RequestFailed(1, RoomcastError.kind, "see the server's log")]
+    assert (consumer.closed, worker.forgotten) == (True, [1])
+    assert "ZeroDivisionError" in caplog.text
 
 
 class Revoking:

@@ -154,10 +154,25 @@ def test_rooms_are_walked_once_for_rules_and_repeatedly_for_ages(
 
 
 @pytest.mark.parametrize("failed", [Step(error=LogUnavailable("The disk is full.")), Step(cancelled=True)])
-def test_a_step_that_fails_ends_its_walk(loop: Loop, failed: Step) -> None:
+@pytest.mark.parametrize(
+    "retention", [Retention(max_age=20.0), Retention(rooms=(RoomRule("a*", max_messages=1),))]
+)
+def test_a_walk_whose_step_fails_begins_again_after_a_pause(
+    loop: Loop, failed: Step, retention: Retention
+) -> None:
     steps: list[str] = []
     sweep = Sweep(steps.append)
-    sweep.apply(Retention(max_age=20.0))
+    sweep.apply(retention)
     for step in (Step("a"), failed):
         sweep.finished(cast(asyncio.Future[str | None], step))
-    assert (steps, len(loop.timers)) == (["", "a"], 1)
+    assert (steps, [timer.delay for timer in loop.timers]) == (["", "a"], [MOST_PAUSE])
+    loop.timers[0].call()
+    assert steps == ["", "a", ""]
+
+
+def test_a_step_that_fails_after_the_end_begins_nothing(loop: Loop) -> None:
+    sweep = Sweep(lambda room: None)
+    sweep.apply(Retention(max_age=20.0))
+    sweep.stop()
+    sweep.finished(cast(asyncio.Future[str | None], Step(cancelled=True)))
+    assert loop.timers == []

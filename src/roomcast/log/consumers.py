@@ -229,7 +229,7 @@ class Consumer:
         self._told = after
         """Each message up to this seq was given to it, or counted as missed."""
         self._cuts: dict[str, Cut] = {}
-        """By room: the latest cut by a rule or a delete since its last batch."""
+        """By room: all cuts by rules and deletes since its last batch, as one."""
         self.changed = asyncio.Event()
         """Set when there may be news."""
 
@@ -265,7 +265,9 @@ class Consumer:
         """Notes the `cuts` by rules and deletes, for the next batch. The consumer may not have been given these
         messages yet."""
         for cut in cuts:
-            self._cuts[cut.room] = cut
+            # A delete may reach less far than one before it, whose message must not be served from memory again.
+            known = self._cuts.get(cut.room, cut._replace(gone=0))
+            self._cuts[cut.room] = Cut(cut.room, max(known.upto, cut.upto), known.gone + cut.gone)
 
     def check_progress(self, newest: int) -> None:
         """Called once a second: finds out whether it has moved since the last call, or had nothing to take because

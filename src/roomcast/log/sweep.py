@@ -73,9 +73,12 @@ class Sweep:
 
     def finished(self, step: asyncio.Future[str | None]) -> None:
         """Calls `stepped` with the result of `step`, which is done. If it failed, as the storage did not answer,
-        this walk ends. Another one begins later only if messages can grow too old or `begin` is called."""
-        failed = step.cancelled() or step.exception() is not None
-        self.stepped(None if failed else step.result())
+        this walk ends, and another one begins after `MOST_PAUSE`."""
+        if not step.cancelled() and step.exception() is None:
+            self.stepped(step.result())
+        elif self._walking:
+            self._walking = self._again = False
+            self._timer = asyncio.get_running_loop().call_later(MOST_PAUSE, self.begin)
 
     def stop(self) -> None:
         """Ends the walk, and prevents new ones."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -13,6 +14,8 @@ from roomcast.log.remote.errors import encode_error
 from roomcast.log.remote.frames import ConsumerBatch, ConsumerEnded, RequestFailed
 from roomcast.model.errors import RoomcastError
 from roomcast.model.message import Message
+
+logger = logging.getLogger("roomcast.log")
 
 
 class _Connection(Protocol):
@@ -55,7 +58,9 @@ class ConsumerProxy:
                 self._worker.send(self._frame(await anext(self._consumer)))
         except StopAsyncIteration:
             self._worker.send(ConsumerEnded(self._number))
-        except RoomcastError as error:
+        except Exception as error:
+            if not isinstance(error, RoomcastError):
+                logger.exception("the consumer of a worker failed")
             self._worker.send(RequestFailed(self._number, *encode_error(error)))
             await self._consumer.aclose()
         finally:
