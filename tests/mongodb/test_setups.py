@@ -139,6 +139,17 @@ async def test_a_missing_or_unknown_client_certificate_is_refused(certificates: 
     assert "tlsCertificateKeyFile" in said
 
 
+async def test_a_server_that_asks_for_a_certificate_only_after_the_handshake_is_recognized(
+    certificates: Path,
+) -> None:
+    context = server_side(certificates)
+    with listening(context) as port:
+        assert not await diagnosis._wants_certificate("localhost", port)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with listening(context) as port:
+        assert await diagnosis._wants_certificate("localhost", port)
+
+
 @contextmanager
 def listening(context: ssl.SSLContext) -> Iterator[int]:
     """A server that makes the TLS handshake and sends its alert if that fails. asyncio's server would only close
