@@ -6,7 +6,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from roomcast.model.settings.key import Key
 from tests.auth.signing import pem
 from tests.auth.signing import token as signed
 from tests.raw import JSON, Answer, Raw
-from tests.running import WORKERS, Running, start_uvicorn
+from tests.running import WORKERS, Running, free_port, start_uvicorn
 
 SECRET = "0123456789abcdefghijklmnopqrstuvwxyz"
 SECRETS = Secrets.of_text(SECRET, "the secret")
@@ -203,11 +202,6 @@ def configured(folder: Path) -> Path:
     file = folder / "roomcast.toml"
     file.write_text(f'secret_files = ["{folder / "secret"}"]\n' + "".join(rows))
     return file
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 # Requests

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from tests.observer import Observer
-from tests.rights.serving import NDJSON, SSE, Way, bearer, free_port, get, publish
-from tests.running import Running, start_roomcast, wait_for
+from tests.rights.serving import NDJSON, SSE, Way, bearer, get, publish
+from tests.running import Running, free_port, start_roomcast, wait_for
 
 AGAIN_SECONDS = 0.3
 """Minimum seconds between two fetches here, instead of a minute."""

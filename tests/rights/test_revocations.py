@@ -185,7 +185,7 @@ def test_a_revocation_is_in_the_audit_and_outlives_a_restart(tmp_path: Path) -> 
     with two_ways(tmp_path, config, log=log) as ways:
         assert ways[0].ask(revoke({"sub": "42"})).status == 204
         assert [status(way, mine) for way in ways] == [401, 401]
-        ways[0].running.wait_until_it_says(r"revoked: all that 42 was given before \S+Z, by all")
+        ways[0].running.wait_until_it_says(r"revoked: all credentials of 42 issued before \S+Z, by all")
         assert "not valid" not in ways[0].running.said()
     with two_ways(tmp_path, config, log=log) as ways:
         assert [status(way, mine) for way in ways] == [401, 401]

@@ -24,7 +24,7 @@ class Publication(TypedDict):
     user: NotRequired[str]
 
 
-class Message(shapes.Message[datetime], frozen=True):
+class Message(shapes.StoredMessage[datetime], frozen=True):
     """A stored message. `data` is None both for JSON's null and for no data: `json` shows the difference."""
 
     json: str = ""
@@ -65,7 +65,7 @@ class Live(shapes.Live, frozen=True):
     """The position that the stream has reached."""
 
 
-class Page(shapes.Page[Message], frozen=True):
+class Page(shapes.HistoryPage[Message], frozen=True):
     """A page of history. `follow(..., last_event_id=page.position)` continues exactly after it."""
 
     gap: Gap | None
@@ -83,7 +83,7 @@ class Followers(shapes.Followers[FollowerInfo], frozen=True):
     """The followers of all workers that answered."""
 
 
-class _Page(shapes.Page[Raw], frozen=True):
+class _Page(shapes.HistoryPage[Raw], frozen=True):
     gap: Gap | None = None
 
 
