@@ -106,3 +106,8 @@ def test_json_that_is_already_encoded_is_sent_as_it_is() -> None:
 
 def test_the_signature_of_publish_names_the_missing_value() -> None:
     assert "data: 'Any' = UNSET" in str(inspect.signature(Client.publish))
+
+
+def test_none_is_a_value_of_data_and_of_no_other_field() -> None:
+    assert request.publication("a", text=None, data=None, user=None) == {"room": "a", "data": None}
+    assert request.publication("a", text="x", data=request.UNSET) == {"room": "a", "text": "x"}

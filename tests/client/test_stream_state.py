@@ -7,7 +7,7 @@ import pytest
 
 from roomcast.client import stream_state
 from roomcast.client.decode import Event
-from roomcast.client.errors import Refused, TryAgain
+from roomcast.client.errors import CredentialRejected, Refused, TryAgain
 from roomcast.client.stream_state import StreamState
 from roomcast.model.errors import Unauthenticated
 
@@ -47,6 +47,17 @@ def test_replacements_over_a_long_time_are_no_error(monkeypatch: pytest.MonkeyPa
         replaced(seconds)
     with pytest.raises(Unauthenticated, match="get a ticket for each stream"):
         replaced(101.0)
+
+
+def test_a_fresh_credential_is_tried_once_for_each_open_stream() -> None:
+    rejection = httpx.Response(401, request=httpx.Request("GET", "http://host"))
+    state = StreamState(renews_credential=True)
+    for error in (CredentialRejected, Refused):
+        with pytest.raises(error):
+            state.refuse(rejection, b"")
+    state.opened()
+    with pytest.raises(CredentialRejected):
+        state.refuse(rejection, b"")
 
 
 def test_spaces_around_an_id_are_not_sent() -> None:
