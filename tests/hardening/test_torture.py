@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import re
 import signal
 import socket
@@ -287,6 +289,13 @@ def test_a_url_says_where_the_server_is(url: str, authority: str, prefix: str) -
 def torture(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     few = ["--followers=5", "--publishers=1", "--rooms=2", "--minutes=0.01"]
     return subprocess.run([*COMMAND, *few, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_reason_of_a_failed_request_is_the_systems_and_not_asyncios() -> None:
+    error = ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed ('127.0.0.1', 8080)")
+    assert target.reason(error) == os.strerror(errno.ECONNREFUSED)
+    assert target.reason(socket.gaierror(socket.EAI_NONAME, "Name or service not known")).startswith("Name or")
+    assert target.reason(TimeoutError()) == "timed out"
 
 
 def test_the_command_says_what_it_found(server: Running) -> None:

@@ -15,7 +15,7 @@ from roomcast.torture.intruder import Intruder
 from roomcast.torture.publisher import Publisher
 from roomcast.torture.record import Record
 from roomcast.torture.space import check_space, max_messages, remove_rooms
-from roomcast.torture.target import Target, Unusable
+from roomcast.torture.target import Target, Unusable, reason
 from roomcast.torture.tickets import TicketHolder, TicketIssuer, TicketLifetimes
 
 _INTRUDERS = 4
@@ -153,8 +153,7 @@ class Attack:
                 "the variable SSL_CERT_FILE"
             ) from None
         except (OSError, TimeoutError, ValueError) as error:
-            why = (isinstance(error, OSError) and error.strerror) or error or "timed out"
-            raise Unusable(f"nothing answers at {where} ({why}): is the server running?") from None
+            raise Unusable(f"nothing answers at {where} ({reason(error)}): is the server running?") from None
 
     async def _wait_until_joined(self, following: Sequence[asyncio.Task[None]]) -> None:
         """Waits until each follower has a position: followers need not get what was published before that."""

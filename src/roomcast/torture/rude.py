@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from roomcast.torture.crowds import CROWDS
 from roomcast.torture.space import check_space, remove_rooms
-from roomcast.torture.target import Target, Unusable
+from roomcast.torture.target import Target, Unusable, reason
 from roomcast.torture.witness import PAUSE, Observation, Witness
 
 BOUND = 1.0
@@ -89,7 +89,7 @@ class RudeAttack:
             messages = round(self._each * (len(CROWDS) + 1) / PAUSE) + _PAGE_MESSAGES * _PAGE_BYTES // 150
             await check_space(self._target, messages)
         except (OSError, TimeoutError, ValueError) as error:
-            raise Unusable(f"nothing answers there ({error or 'timed out'}): is the server running?") from None
+            raise Unusable(f"nothing answers there ({reason(error)}): is the server running?") from None
 
     async def _fill(self) -> None:
         """Fills a room with a page that the crowds request."""
@@ -104,7 +104,7 @@ class RudeAttack:
             finally:
                 connection.cut()
         except (OSError, TimeoutError, ValueError) as error:
-            raise Unusable(f"nothing answers there ({error or 'timed out'}): is the server running?") from None
+            raise Unusable(f"nothing answers there ({reason(error)}): is the server running?") from None
         if answer.status != 201:
             raise Unusable(f"a publish is answered with {answer.status}: is a --header missing?")
 

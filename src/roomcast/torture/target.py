@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import cache
@@ -17,6 +18,13 @@ _FORM = "give the server's, such as http://localhost:8080"
 
 class Unusable(Exception):
     """This is not the URL of a roomcast server. The text says what to do."""
+
+
+def reason(error: Exception) -> str:
+    """Why a request failed, in a few words, by its `error`. That of asyncio would name a Python tuple."""
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno)
+    return (isinstance(error, OSError) and error.strerror) or str(error) or "timed out"
 
 
 class Answer(NamedTuple):

@@ -85,7 +85,7 @@ class LoadRun:
                 lambda: self.figures.deliveries >= self.figures.expected and not self.figures.missing()
             )
         except OSError as error:
-            why = bad_tls(error) or str(error) or "no answer in time"
+            why = bad_tls(error) or error.strerror or str(error) or "no answer in time"
             raise Unmeasurable(f"the server cannot be reached: {why}; check that it runs at this URL") from None
         finally:
             for one in connections:
