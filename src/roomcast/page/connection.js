@@ -6,7 +6,7 @@ import { strings } from "./strings.js";
 
 /** @import { State } from "../roomcast.js" */
 
-/** If tabs cannot share a stream (no TLS, another machine), the seventh waits without any error. */
+/** After this time the note advises to close tabs: if they cannot share a stream (no TLS, not localhost), the seventh waits silently. */
 const SLOW_AFTER_MS = 8000;
 const REMEMBERED = 50;
 
