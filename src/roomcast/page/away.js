@@ -28,7 +28,7 @@ export class Away {
   #read;
   /** The id of the first new message; empty if there is none. */
   #first = "";
-  /** The row of the gap, or the id with which it ends: in another room, where several are followed. @type {string | Item} */
+  /** The row of the gap. If the room has none, the id of the message with which the gap ends. @type {string | Item} */
   #gap = "";
 
   /** @param {(to: string | Item) => void} reveal scrolls to the message of an id, or to a row */

@@ -6,7 +6,10 @@ import { strings } from "./strings.js";
 
 /** @import { State } from "../roomcast.js" */
 
-/** If tabs cannot share a stream (no TLS, another machine), the seventh waits without any error. */
+/**
+ * After this time the note advises to close other tabs: if tabs cannot share a stream (no TLS, another machine), the
+ * seventh waits without any error.
+ */
 const SLOW_AFTER_MS = 8000;
 const REMEMBERED = 50;
 

@@ -10,7 +10,7 @@ const COPIED_MS = 2000;
  * A button that copies a text.
  * @param {string} title of the button
  * @param {() => string} text called at each click
- * @param {Node} [shown] the text to select if a script may not copy (without TLS), so that the keyboard can
+ * @param {Node} [shown] selected if a script may not copy (without TLS), so that the reader can copy with the keyboard
  * @returns {HTMLButtonElement}
  */
 export function copyButton(title, text, shown) {

@@ -8,7 +8,7 @@ export class Layout {
   #heightOf;
   /** The rows of the last layout: a copy, since rows come and go between frames. @type {Row[]} */
   rows = [];
-  /** Where each row begins, and at last where all end. */
+  /** Where each row begins, and after these where the last row ends. */
   #tops = new Float64Array(256);
 
   /** @param {(row: Row) => number} heightOf in px, measured or guessed */

@@ -13,7 +13,7 @@ import { strings } from "./strings.js";
 const NEAR = 32;
 /** Pixels above and below the window whose rows are in the document as well. */
 const BEYOND = 600;
-/** Rounds of drawing per frame: rows that are lower than guessed make room for more rows, fewer each time. */
+/** Rounds of drawing per frame: rows that are less tall than guessed leave space for more rows, fewer in each round. */
 const TURNS = 8;
 
 /** The drawn rows. The caller owns the array of items, and reports its changes. */
@@ -315,7 +315,8 @@ export class List {
   }
 
   /**
-   * Jumps to either end: rows are measured on the way, which would stop a browser's smooth scrolling.
+   * Handles the keys of the list. Home and End jump without smooth scrolling, which the measuring of rows on the way would
+   * stop.
    * @param {KeyboardEvent} event
    */
   #pressed(event) {

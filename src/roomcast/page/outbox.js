@@ -135,7 +135,7 @@ export class Outbox {
       if (this.#callbacks.isHere(entry)) this.#remove(entry);
       else this.#callbacks.changed(entry);
     } catch (error) {
-      if (this.#stop.signal.aborted) return; // retried after a reload, if it is still here
+      if (this.#stop.signal.aborted) return; // tried again at once, unless it was discarded
       entry.refused = error instanceof Refused ? error : new Refused(String(error));
       this.#callbacks.refused(entry);
     }

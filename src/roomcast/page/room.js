@@ -16,8 +16,8 @@ import { reaches } from "../roomcast.js";
  */
 
 /**
- * Rows kept, and characters in them: a message may have 64 KB. The oldest go, and are read again when the reader
- * scrolls up. Fewer are kept in rooms that are not open, more while the reader is further up, as nothing may go then.
+ * The most rows kept, and characters in them: a message may have 64 KB. Beyond that the oldest are dropped, and read again
+ * when the reader scrolls up. HELD is for a reader who is further up: dropped rows would move or remove what is in sight.
  */
 const CLOSED = { rows: 2_000, characters: 2 ** 20 };
 const OPEN = { rows: 20_000, characters: 2 ** 24 };
@@ -48,7 +48,7 @@ export class Room {
   read = "";
   /** How many of its known messages are unread. */
   unread = 0;
-  /** How many streams follow it, including that of this page; 0 if unknown. */
+  /** How many other streams follow it by its name; 0 if unknown. */
   followers = 0;
   /** How the server refuses this room. @type {State | undefined} */
   refused;

@@ -81,7 +81,7 @@
 /** The address and the credential of one request. @typedef {{base: URL, rooms: string[], credential?: string}} Grant */
 /**
  * The messages of the stream between two ids, still as JSON, since each tab has its own `parse`. In `rooms`, here and below,
- * a prefix stands behind a NUL: no room's name begins with one.
+ * a prefix is marked by a NUL in front, with which no room's name begins.
  * @typedef {{from: string | null, to: string, rooms: string[], lines: string[], state?: State}} Batch
  */
 /** @typedef {{event: string, data: string, id: string}} Block */
@@ -91,7 +91,7 @@ const HOME = new URL(".", import.meta.url ?? globalThis.location?.href ?? "file:
 const MAX_ROOMS = 64;
 const PREFIX = "\0";
 const PAGE = 1000;
-/** The server breaks a silence every 15 s; after this many ms the connection counts as dead. */
+/** The server sends a heartbeat after 15 s of silence. After this many ms without a byte the connection counts as dead. */
 const SILENCE = 45_000;
 const LONGEST_WAIT = 30_000;
 /** Bounds of the retry delay that a server sets, in ms: 0 would be a busy loop, and timers treat 2^31 ms as 0. */
@@ -964,7 +964,7 @@ class RetryWait {
     this.#ended.abort();
   }
 
-  /** Ends it a second after the last try or later: a page may publish a hundred times in a second. */
+  /** Ends the wait, but not sooner than a second after the last try: a page may publish a hundred times in a second. */
   endSoon() {
     const ended = this.#ended;
     setTimeout(() => ended.abort(), this.#tried + SHORTEST_ASKED - Date.now());

@@ -15,7 +15,7 @@ import { browser, recall, remember } from "./storage.js";
 /** The most names and prefixes of a stream. */
 const MAX_FOLLOWED = 64;
 const REFRESH_MS = 15_000;
-/** So long, the first stream of the page may still count as a follower beside the wider one that has replaced it. */
+/** For this many ms the server may still count the page's first stream beside the wider one that has replaced it. */
 const SETTLED_MS = 2000;
 /** How many rooms' newest lines are requested at a time. */
 const LOOKS = 4;
@@ -157,7 +157,7 @@ export class Rooms {
     this.#lookNext();
   }
 
-  /** The room that came into sight last is asked first: rooms that were scrolled past can wait. */
+  /** Requests the newest line of the room that came into sight last: rooms that were scrolled past can wait. */
   async #lookNext() {
     const room = [...this.#wanting].at(-1);
     if (!room || this.#looking >= LOOKS) return;

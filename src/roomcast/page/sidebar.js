@@ -412,7 +412,7 @@ export class Sidebar {
     this.#rest.inert = on;
     this.#menu.ariaExpanded = String(on);
     if (!on) return this.#menu.focus();
-    this.#rearrange(); // a pending redraw may bring the very link
+    this.#rearrange(); // a pending redraw may add the link that is to get the focus
     this.#focus(Math.max(0, this.#indexOf(this.#current)));
   }
 }

@@ -1,4 +1,4 @@
-// Before the first paint: the theme that was chosen here. A script of its own, as modules run after it.
+// Applies the theme that was chosen here, before the first paint. It is no module: modules may run after that.
 try {
   const theme = JSON.parse(localStorage.getItem("roomcast.theme") ?? '""');
   if (theme) document.documentElement.dataset.theme = theme;

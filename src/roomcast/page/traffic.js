@@ -1,5 +1,5 @@
-// Messages per second, and the delay from storing a message to showing it: in the header now, and in the panel of the
-// connection for the last minute.
+// Messages per second, and the delay from storing a message to showing it. The header shows the present figures, the panel
+// of the connection the delays of the last minute.
 
 import { element } from "./dom.js";
 import { number } from "./language.js";
