@@ -34,7 +34,7 @@ Collection = AsyncCollection[Document]
 
 _MESSAGES = "messages"
 _METADATA = "roomcast"
-"""The small collection beside it, with the epoch, the rooms and the revocations."""
+"""The small collection beside it, with the epoch, the rooms, the revocations and the ticket counter."""
 _NO_CAP = 10**12
 _NOT_SUPPORTED = frozenset({59, 72, 115, 238, 303, 40415})
 """The error codes for a missing feature, from servers that only speak MongoDB's protocol: CommandNotFound,
