@@ -45,7 +45,7 @@ class Chain:
 
 
 def out_of_place(before: NewestSeen, written: Sequence[AppendDocument], found: Sequence[AppendDocument]) -> bool:
-    """Whether a number that this process used had already been used, and trimmed, by another process.
+    """Whether this process used a number whose document, from another process, was already trimmed.
 
     `before`: the newest document when this process wrote. `written`: the documents that it wrote. `found`: the
     documents that the collection has now, from `before` on, with the one after the last of `written`, if there is

@@ -112,8 +112,8 @@ async def _answers_tls(host: str, port: int) -> bool:
 
 
 async def _wants_certificate(host: str, port: int) -> bool:
-    """With TLS 1.3 the server asks for a certificate only after the handshake. By then the driver may have
-    written, which loses the server's error."""
+    """Whether the server rejects clients without a certificate. With TLS 1.3 its error arrives only after the
+    client's handshake. By then the driver may have written, which loses the error."""
     try:
         async with _tls_connection(host, port) as reader:
             await reader.read(1)

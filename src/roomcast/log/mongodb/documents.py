@@ -32,7 +32,7 @@ BATCH = 1_000
 _DOCUMENT_BYTES = 15 * 1024 * 1024
 """A document may have 16 MiB, including its field names."""
 _MESSAGE_BYTES = 400
-"""The most bytes that a message takes beside its body."""
+"""The bytes that a message is assumed to take in addition to its body."""
 
 
 class AppendDocument(NamedTuple):

@@ -34,7 +34,7 @@ Collection = AsyncCollection[Document]
 
 _MESSAGES = "messages"
 _METADATA = "roomcast"
-"""The small collection beside it, with the epoch, the rooms and the revocations."""
+"""The small collection beside it, with the epoch, the rooms, the revocations and the ticket counter."""
 _NO_CAP = 10**12
 _NOT_SUPPORTED = frozenset({59, 72, 115, 238, 303, 40415})
 """The error codes for a missing feature, from servers that only speak MongoDB's protocol: CommandNotFound,
@@ -57,9 +57,9 @@ class MongoTuning(NamedTuple):
     retry_seconds: float = 0.2
     """Seconds between two attempts while the database is away."""
     first_batch: int = 0
-    """The number of documents in the cursor's first batch; 0: the server decides."""
+    """The cursor's batch size until `opened` changes it; 0: the server decides."""
     opened: Callable[[AsyncCursor[Document]], None] | None = None
-    """Called with each cursor after its first batch."""
+    """Called with each cursor after its first document."""
     caps_seconds: float = 60.0
     """Seconds between two reads of the collection's caps, if nothing suggests a change."""
     stale_seconds: float = 5.0
@@ -131,7 +131,7 @@ class Store:
 
     async def diagnose(self, error: PyMongoError) -> LogUnusable | None:
         """Like `refusal`. If `error` says that the driver could talk to no server, also probes the servers, which
-        takes about a second longer."""
+        takes a few seconds at most."""
         found = self.refusal(error)
         if found or not isinstance(error, ServerSelectionTimeoutError):
             return found
@@ -238,8 +238,8 @@ def _database(client: AsyncMongoClient[Document], url: str, name: str) -> AsyncD
 
 
 def _concerns(database: AsyncDatabase[Document]) -> tuple[WriteConcern, str]:
-    """The write concern (`majority` by default), and the read concern with which reads see exactly the confirmed
-    documents."""
+    """The write concern (`majority` by default), and its read concern. With `majority` or w=1, reads see exactly
+    the confirmed documents. With any other `w` they also see documents that are not confirmed yet."""
     requested = database.write_concern.document
     if requested.get("w", "majority") == "majority":
         return WriteConcern(**{**_limited(requested), "w": "majority"}), "majority"

@@ -25,8 +25,8 @@ T = TypeVar("T")
 RANGE_DOCUMENTS = 1_000
 _FIRST_DOCUMENTS = 4
 _GROWTH = 8
-"""A page is read in parts. Each part has at most this many times as many documents as the part before: the size of
-documents is known only once they are read, and 1,000 of the largest are a gigabyte."""
+"""A page is read in parts. Each part has at most this many times as many documents as the part before. The size of
+documents is known only after the read: with the default --max-body, 1,000 of the largest take a gigabyte."""
 _DOCUMENTS_AT_ONCE = 64
 """How many documents of a part the database sends at once."""
 _NO_END = 2**62
@@ -78,7 +78,7 @@ class MongoReader:
 
     async def page(self, rooms: frozenset[str], after: int, limit: int, before: int | None) -> Page:
         """The page that `Log.read` describes, without its losses: the first messages of `rooms` with after < seq <
-        before. It has at most `limit` messages, or at least one."""
+        before. It has at most `limit` messages, and at least one if there is one."""
         # In one session, a later read never sees an earlier state, not even on another primary.
         async with self._store.client.start_session() as session:
             newest = await self.newest(session)
@@ -149,7 +149,7 @@ class MongoReader:
 
     async def trimmings(self, names: frozenset[str], rooms: KnownRooms, trimmed: int) -> dict[str, Trimming]:
         """How far each of the rooms `names` is trimmed, if the collection is trimmed up to the seq `trimmed`.
-        Takes one read for each room that has messages by `rooms`."""
+        Takes one read for each room that retains messages according to `rooms`."""
         return {room: await self._trimming(room, rooms, trimmed) for room in names}
 
     async def _trimming(self, room: str, rooms: KnownRooms, trimmed: int) -> Trimming:

@@ -1,4 +1,4 @@
-"""The small collection beside the messages: the epoch, and the rooms whose messages are gone.
+"""The small collection beside the messages: the epoch, and the newest message of each room, retained or not.
 
 Laws:
 - It never decides about a message: the message's own `prev` does. It is written after the messages, at most once a

@@ -130,7 +130,7 @@ class MongoTail:
             timed_after = latest.last if new_epoch and latest else 0
             state = await mongodb_state.begin_epoch(self._store, state.epoch, trimmed, timed_after)
             _log.warning(
-                "the log goes on under the new epoch %s: clients are told a gap, nothing is left to do",
+                "the log goes on under the new epoch %s: clients are told of a gap, nothing is left to do",
                 state.epoch,
             )
         register = Register(state.counted, register_size(self.retention.max_messages))
@@ -207,7 +207,8 @@ class MongoTail:
                 if opened:
                     opened(cursor)
                     opened = None
-        # Not closed after an error: the driver would look for a server to close it on, which delays the news.
+        # Not closed after an error: the driver would look for a server to close it on, which delays the report of
+        # the error.
         await cursor.close()
 
     async def _check(self) -> None:
@@ -217,7 +218,7 @@ class MongoTail:
             await self.catch_up()
         state = await mongodb_state.read(self._store)
         if state.epoch != self.epoch:
-            _log.warning("another server has begun the epoch %s: this one follows by itself", state.epoch)
+            _log.warning("another server has begun the epoch %s: this one joins it by itself", state.epoch)
             self._history_changed = True
             await self.begin()
             return
@@ -268,7 +269,7 @@ class MongoTail:
             self._outage.begin_anew()
             _log.error(
                 "the database has lost or rolled back messages that were delivered: the log goes on under a new "
-                "epoch, and every follower is told a gap; check its write concern and its members"
+                "epoch, and every follower is told of a gap; check its write concern and its members"
             )
         return LogUnavailable(HISTORY_CHANGED)
 

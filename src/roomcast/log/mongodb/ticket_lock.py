@@ -32,8 +32,8 @@ _POLL_SECONDS = 0.005
 _LONGEST_POLL_SECONDS = 0.1
 _STALE_SECONDS = 1.0
 _STALE_TURNS = 4
-"""A turn is skipped once it takes longer than both this time and this many of our own turns: its process has then
-died."""
+"""A turn is skipped once it takes longer than both this time and this many of our own turns: its process is then
+assumed dead."""
 
 
 class TicketCounter(NamedTuple):
@@ -80,8 +80,8 @@ class TicketLock:
 
     async def acquire(self) -> int:
         """Waits for our turn, or not at all while this process takes no tickets. Returns the newest seq in the log
-        after the turn before ours; 0 if no other process has written since our last turn. Raises `PyMongoError`,
-        and can be called again after that."""
+        after the turn before ours; 0 if no other process had a turn since our last one, or if this call took no
+        new turn. Raises `PyMongoError`, and can be called again after that."""
         if not self._queueing or self._held:
             return 0
         before = self._ticket

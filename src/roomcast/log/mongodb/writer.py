@@ -84,8 +84,8 @@ class MongoWriter:
 
     def append(self, request: AppendRequest) -> asyncio.Future[Appended]:
         """Stores the messages of `request` with the next group. The future fails as that of `Log.append`: with
-        `TooLarge`, also for what exceeds a document, with `KeyReused`, or with `LogUnavailable` after `patience`
-        seconds, if the queue is full or if the log is closed."""
+        `TooLarge` (also if the append does not fit into a document), with `KeyReused`, or with `LogUnavailable`
+        (after `patience` seconds, if the queue is full, or if the log is closed)."""
         pending = PendingAppend.for_request(request)
         try:
             if self._ended:

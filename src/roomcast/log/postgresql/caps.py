@@ -18,7 +18,7 @@ class PostgresCaps:
         self.over: dict[str, None] = {}
         """Rooms that exceed their rules, as an ordered set."""
         self.backlog = 0
-        """How many messages were stored in such rooms since the last trimming step."""
+        """An upper bound for the messages stored in such rooms since the last trimming step."""
 
     def apply(self, retention: Retention) -> None:
         """Takes the rules of rooms and the age from `retention`. The caps of the whole log stay."""

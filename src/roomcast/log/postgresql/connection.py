@@ -22,7 +22,7 @@ from roomcast.log.postgresql.queries import QUERIES, Row
 _CONNECT_SECONDS = 3.0
 """The most that each step of connecting may take."""
 _CALL_SECONDS = 10.0
-"""A bit longer than the database's own statement timeout, whose error says why."""
+"""As long as the database's own `statement_timeout`, whose error says why."""
 _CHANNEL = "roomcast"
 
 Connection = Any

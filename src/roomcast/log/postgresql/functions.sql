@@ -1,5 +1,6 @@
--- The functions of version 1. Each writing function is one call and so one transaction; it first locks the log's one
--- row. Parameters begin with an underscore, so that none is mistaken for a column.
+-- The functions of version 1. Each function that changes the log first locks its one row, until the transaction ends.
+-- `sync` and `publish` do not lock it. Parameters of functions that servers call begin with an underscore, so that none
+-- is mistaken for a column.
 
 -- The current life of the database. A promoted standby has a new timeline and so a new life. If commits do not wait for
 -- the disk, each start is a new life, since the last acknowledged messages may have been lost.
@@ -41,7 +42,7 @@ BEGIN
     RETURN l;
 END $$;
 
--- Writes the row back, except the columns that change only with a new life.
+-- Writes the row back, except `epoch`, `life`, `max_message` and `revoked`, which other statements write.
 CREATE FUNCTION roomcast.save(l roomcast.log) RETURNS void LANGUAGE sql AS $$
     UPDATE roomcast.log SET
         newest = l.newest, newest_at = l.newest_at, durable = l.durable, trimmed = l.trimmed, messages = l.messages, bytes = l.bytes,
@@ -149,9 +150,9 @@ END $$;
 -- Stores a group of publishes. `_requests`: for each message the number of its request. A request whose idempotency key
 -- (`_key_…`) is known is not stored; what is kept of that key is returned (`known_…`). `_nonce`: the append's random
 -- number. If that append is already stored, because only its answer was lost, `again` is true and nothing is stored
--- now. `_alone`: no other server waits for the lock, so the commit may wait for the disk. `synced`: this commit waits
--- for the disk, or nothing depends on that; otherwise the server must call `sync`. `newest`, `nonce`: the newest
--- message, and the random number of its append.
+-- now. `_alone`: no other server runs and could wait for the lock, so the commit may wait for the disk. `synced`: this
+-- commit waits for the disk, or nothing depends on that; otherwise the server must call `sync`. `newest`, `nonce`: the
+-- newest message, and the random number of its append.
 CREATE FUNCTION roomcast.append(
     _epoch text, _seen bigint, _seen_nonce bigint, _nonce bigint, _now bigint, _server text,
     _rooms text[], _types text[], _bodies bytea[], _requests int[],
@@ -283,9 +284,9 @@ BEGIN
     changes := l.changes;
 END $$;
 
--- Waits until all messages up to `_newest`, whose append had `_nonce`, are on the disk: the row is written, so this
--- commit waits. Returns whether the log has that append: the connection may be to another primary by now, which never
--- got it.
+-- Waits until all messages up to `_newest`, whose append had `_nonce`, are on the disk: it writes a row of `synced`,
+-- so its commit waits for the disk. Returns whether the log has that append. By now the connection may be to another
+-- primary, which never got it.
 CREATE FUNCTION roomcast.sync(_server text, _epoch text, _newest bigint, _nonce bigint) RETURNS boolean LANGUAGE sql AS $$
     WITH written AS (
         INSERT INTO roomcast.synced AS s (server, epoch, seq)
@@ -460,7 +461,7 @@ DECLARE
     forked boolean;
 BEGIN
     SELECT * INTO l FROM roomcast.log WHERE id = 1 FOR UPDATE;
-    -- If the append's row was removed meanwhile, its number is enough.
+    -- If that append's row was removed from `appends` meanwhile, it is enough that the log reaches `_seen`.
     forked := _epoch = l.epoch AND (
         l.newest < _seen OR (l.newest = _seen AND l.nonce <> _nonce) OR EXISTS (
             SELECT 1 FROM roomcast.appends AS a WHERE a.first <= _seen AND a.last >= _seen AND a.nonce <> _nonce

@@ -28,7 +28,7 @@ class AppendGroup:
         """The errors of requests that are too large. If such a request has a known key, it still gets that key's
         answer."""
         self._request_of_key: dict[Key, int] = {}
-        """The one request that is sent for each key: the first that would be stored, or else the first."""
+        """The one request that is sent for each key: the first that would be stored, or else the last."""
         for number, one in enumerate(self.pending):
             self._check(number, one, retention, rules)
             self._note_key(number, one)
@@ -128,7 +128,7 @@ class AppendGroup:
         """The stored messages of one request, which begin with the seq `first`."""
         prevs, base = row["prevs"] or (), row["first"]
         return [
-            # If the first answer was lost, the last messages may be gone already, and `prevs` is shorter.
+            # If the first answer was lost, some of the messages may be gone already, and `prevs` is shorter.
             Message(seq, room, type_, row["stored_at"], prevs[seq - base] if seq - base < len(prevs) else 0, body)
             for seq, (room, type_, body) in enumerate(self.pending[number].request.drafts, first)
         ]

@@ -123,7 +123,8 @@ async def begin_life(session: Session, epoch: str, anchor: Anchor, *, anew: bool
     row = await session.row("begin_life", epoch, *anchor, new_epoch(), anew, now)
     if row["begun"]:
         _log.warning(
-            "the log goes on under the new epoch %s: clients are told a gap, nothing is left to do", row["epoch"]
+            "the log goes on under the new epoch %s: clients are told of a gap, nothing is left to do",
+            row["epoch"],
         )
     if row["timed"]:
         _log.warning(

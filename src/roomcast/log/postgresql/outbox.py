@@ -47,7 +47,8 @@ class Outbox:
         self._scheduled = False
 
     def move_soon(self) -> None:
-        """Schedules jobs that move all messages in the outbox. Called with each poll that finds some."""
+        """Schedules jobs that move all messages in the outbox. Called with each poll that finds some, and with
+        each notification of `roomcast.publish`."""
         if not self._scheduled:
             self._scheduled = True
             self._writer.submit(self._move).add_done_callback(self._done)

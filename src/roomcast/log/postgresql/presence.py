@@ -11,7 +11,8 @@ from roomcast.log.postgresql.connection import Session
 from roomcast.log.sequencer import GONE_KEYS, KEY_MS
 
 _UNCHANGED_SECONDS = 2.0
-"""Seconds between two records of an unchanged position. Other servers wait for one that they saw within 5 s."""
+"""Seconds between two records of an unchanged position. Other servers do not trim past the position of a server
+whose record is less than 5 s old."""
 _TIDY_SECONDS = 60.0
 
 

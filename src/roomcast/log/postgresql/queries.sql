@@ -1,11 +1,12 @@
--- Every query has a name, and a line that says what it does. Each is one statement, and so sees one snapshot.
+-- Every query has a name, and a line that says what it does. Each query that reads the log is one statement, and so
+-- sees one snapshot.
 --
 -- Messages come as arrays, one per field: asyncpg decodes a thousand of them in 0.5 ms, as rows in 1.5 ms.
 
 -- settings --
 -- Settings of our connections. {local} is LOCAL behind a pooler, where a connection is ours for one transaction only.
--- Tables that were never analyzed look small, and a plan made then must not scan them when they have grown. With these
--- costs JIT compilation would always seem worth it
+-- Tables that were never analyzed look small, and a plan made then must not scan them when they have grown. A disabled
+-- method that is still needed counts as so expensive that JIT compilation would always seem worth it
 SET {local} jit = off; SET {local} enable_seqscan = off; SET {local} enable_hashjoin = off;
 SET {local} enable_mergejoin = off; SET {local} enable_bitmapscan = off; SET {local} plan_cache_mode = force_generic_plan;
 SET {local} lock_timeout = '5s'; SET {local} statement_timeout = '10s';
@@ -37,8 +38,8 @@ UPDATE roomcast.log SET max_message = $1 WHERE id = 1 AND max_message <> $1;
 
 -- lock_outbox --
 -- Only one server at a time moves the outbox, so that messages of one connection keep their order. The lock is a
--- statement of its own: a statement that both waits and reads would still see messages that the previous holder has
--- moved
+-- statement of its own: the snapshot of a statement that both locks and reads could be older than the lock, and show
+-- messages that the previous holder has moved
 SELECT pg_try_advisory_xact_lock(7234190522765) AS ours;
 
 -- take_outbox --
@@ -106,7 +107,7 @@ SELECT
     array_agg(body ORDER BY seq) AS bodies;
 
 -- load_cuts --
--- Messages gone after one change, up to another one
+-- The removals after change $1, up to change $2
 SELECT room, upto, gone
 FROM roomcast.cuts WHERE number > $1 AND number <= $2 ORDER BY number;
 
@@ -125,8 +126,8 @@ ON CONFLICT (server) DO UPDATE SET position = excluded.position, seen_at = exclu
 DELETE FROM roomcast.servers WHERE server = $1;
 
 -- forget_servers --
--- Removes servers that were not seen for a minute, and appends older than the newest $1 messages, which no server needs
--- any more
+-- Removes what no server needs any more: servers that were not seen for a minute, rows of `synced` from ended servers
+-- and other epochs, and appends that are older than 10 minutes and than the newest $1 messages
 WITH ended AS (
     DELETE FROM roomcast.servers WHERE seen_at < clock_timestamp() - interval '1 minute'
 ), unsynced AS (
@@ -206,7 +207,7 @@ SELECT room, messages, bytes, coalesce((
 FROM roomcast.rooms AS r WHERE room > $1 AND messages > 0 ORDER BY room LIMIT $2;
 
 -- find_rooms --
--- At most $5 rooms of a selection (names $1, and names from $2 to before $3) that have messages after $4
+-- At most $5 rooms of a selection: the names $1, and of the names from $2 to before $3 those with messages after $4
 SELECT l.epoch, l.newest, ARRAY(
     SELECT room FROM (
         SELECT named.room FROM unnest($1::text[]) AS named (room)
@@ -252,7 +253,7 @@ SELECT
 FROM l, p, lost, gone;
 
 -- pick_rooms --
--- The messages of named rooms; each room walks its own index
+-- The messages of the rooms $8; those of each room are found by the index on room and seq
 SELECT arm.seq FROM l CROSS JOIN unnest($8::text[]) AS named (room)
 LEFT JOIN roomcast.rooms AS r ON r.room = named.room
 CROSS JOIN LATERAL (

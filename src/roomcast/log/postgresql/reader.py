@@ -21,8 +21,8 @@ rooms, the log is walked."""
 
 
 class PostgresReader:
-    """Reads as `Log` describes, method by method. Every method raises `LogUnavailable` if the log's epoch is not
-    the one this server knows, and what the driver raises."""
+    """Reads as `Log` describes, method by method. Every method raises what the driver raises, and all but
+    `rooms` raise `LogUnavailable` if the log's epoch is not the one this server knows."""
 
     def __init__(self, session: Session, tail: PostgresTail, remembered: int) -> None:
         """`remembered`: the least number of messages in the register, which counts what each room has lost."""
@@ -135,8 +135,8 @@ class PostgresReader:
         return register
 
     async def _matching(self, selection: Selection, after: int) -> tuple[int, Sequence[str] | None]:
-        """Returns the newest seq, and the rooms of a selection that have messages after a position; None instead
-        of the rooms if there are too many to read one by one."""
+        """Returns the newest seq, and the rooms of a selection; of those matched by prefix, only those with
+        messages after a position. Returns None instead of the rooms if there are too many to read one by one."""
         row = await self._row(
             "find_rooms", sorted(selection.rooms), *spans(selection.prefixes), after, _MANY_ROOMS + 1
         )
@@ -164,5 +164,5 @@ def _note(register: Register, append: Row) -> None:
 
 
 def _nothing_between(room: str, after: int, last: int) -> int:
-    """The `Between` of selections that have lost nothing."""
+    """The `CountBetween` of selections that have lost nothing."""
     return 0

@@ -35,7 +35,8 @@ FETCH_BYTES = 1024 * 1024
 _ACTIVE_SECONDS = 60.0
 """Seconds after the last message for which the database is polled more often."""
 _UNSYNCED_SECONDS = 1.0
-"""If a message is not durable after this time, its server has ended, and another server makes it durable."""
+"""If a message is not durable after this time, its server is assumed to have ended, and another one makes it
+durable."""
 
 _log = logging.getLogger("roomcast.log")
 
