@@ -42,8 +42,8 @@ def app(**options: Any) -> Embedded:
 
     Two more options are a program's own. `rights` is an `async def` that is given the ASGI scope of a request and
     returns the `Rights` of whoever sent it, or None for a stranger, who may do what `anonymous` says. Without it,
-    and without keys, secrets and `anonymous`, everybody may do everything. `routes` names the groups of routes
-    that are served, such as `("follow",)` for followers alone."""
+    and without keys, secrets, issuers, `cookie` and `anonymous`, everybody may read and publish in every room.
+    `routes` names the groups of routes that are served, such as `("follow",)` for followers alone."""
     from roomcast.embed import Embedded  # late: `roomcast --help` needs none of it
 
     return Embedded(AppSettings.of(options))

@@ -21,8 +21,8 @@ class AppSettings(Settings):
     """The options that an embedded server is run with."""
 
     rights: RightsFunction | None = None
-    """The program's function that returns a user's rights. None: the configuration decides; without one, everybody
-    may do everything."""
+    """The program's function that returns a user's rights. None: the other options decide; if they configure no
+    rights, everybody may read and publish in every room."""
     routes: Sequence[Group] | None = None
     """The groups of routes that are served; None: all."""
 

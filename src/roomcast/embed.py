@@ -72,7 +72,7 @@ class Embedded:
         """Publishes a message, and returns when it is durable.
 
         `room`, `user` and `idempotency_key` have 1 to 128 characters, `type` has 1 to 64; `data` is any JSON
-        value. One of `text` and `data` is required. A repeated call with the same `idempotency_key` and message
+        value. `text`, `data` or both are required. A repeated call with the same `idempotency_key` and message
         stores nothing and returns the first message.
 
             stored = await live.publish("orders", text="order 12 is paid")
@@ -122,8 +122,8 @@ class Embedded:
         """Drains when one of these signals arrives while this is open, and then calls the host's own handler.
 
         Without it, a server that waits for open responses before it ends, such as uvicorn, would wait for ever.
-        Call it once, at any time: the handlers are set when this opens, after the host has set its own. It works
-        in the main thread only; in another thread a warning is logged."""
+        Call it at any time, once or more: the handlers are set when this opens, after the host has set its own. It
+        works in the main thread only; in another thread a warning is logged."""
         self._signals = tuple(signals)
         if self._opening and self._opening.done() and not self._closed:
             self._release_signals()

@@ -83,7 +83,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"secret_files": ["secret"], "algorithms": ["RS256"]},
         "its secret_files are for HS256",
     ),
-    "none": ({"public_keys": ["es"], "algorithms": ["none"]}, "must be of HS256, RS256"),
+    "none": ({"public_keys": ["es"], "algorithms": ["none"]}, "must be one of HS256, RS256"),
     "an address without TLS": ({"jwks": "http://a.example/jwks"}, "must begin with https://"),
     "no address": ({"jwks": "a.example/jwks"}, "must be a URL such as https://"),
     "an address with a password": ({"jwks": "https://u:p@a.example/"}, "must be a URL such as"),

@@ -58,7 +58,7 @@ class Engine:
         """The memory that all large answers share."""
         rate = settings.publish_rate
         self.address_limiter = None if rate is None else RateLimiter(rate, settings.publish_burst)
-        """How much each client may publish; None: any number."""
+        """The publish rate of each client's address; None if it is not limited."""
         self.principal_limiters = PrincipalLimiters()
         """The publish rates of principals that have a limit."""
         self.pages = asyncio.Semaphore(_PAGES_AT_ONCE)

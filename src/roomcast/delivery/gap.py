@@ -27,8 +27,8 @@ class PendingGap(NamedTuple):
     lost_at_most: int | None
     reason: str
     prefixes: Sequence[str] | None = None
-    """The prefixes concerned; None for a stream that follows by name. With prefixes, `rooms` is empty if any room
-    may have lost messages."""
+    """The prefixes concerned; None for a stream that follows by name. With prefixes, `rooms` is empty if the rooms
+    that lost messages are not known."""
 
     def data(self, resumes_at: MessageId | None) -> bytes:
         """The event's data, as one line of JSON. `resumes_at` is the id of the next message; None if there is none
@@ -83,7 +83,7 @@ def widened(
 
 
 def _named(gap: PendingGap, rooms: set[str], prefixes: Sequence[str]) -> PendingGap:
-    """The gap with these rooms, and the prefixes that cover them, among those that it names."""
+    """Adds these rooms, and the prefixes that cover them, to those that the gap names."""
     if not prefixes:
         return gap._replace(rooms=sorted(rooms.union(gap.rooms)))
     if "" in rooms or (not gap.rooms and gap.lost_at_most is None):
@@ -103,8 +103,8 @@ class _RoomState(NamedTuple):
     ever: int = 0
     """How many messages the room had lost up to `after`. These were told, or need not be."""
     sure: bool = True
-    """Whether all later losses are known to lie after `after`. A client that was cut in a replay may have passed
-    some of them before."""
+    """Whether all losses that `ever` does not count are known to lie after `after`. A client whose connection was
+    cut during a replay may already have passed some of them."""
 
 
 class PendingLosses:
@@ -134,7 +134,8 @@ class PendingLosses:
             self._forgive(opening.start_page)
 
     def reach(self, position: int) -> None:
-        """Notes that the stream has passed everything up to the seq `position`, and nothing was missing."""
+        """Notes that the stream has passed everything up to the seq `position`. Losses up to there were returned
+        by `missing`, or are noted in `_rooms`."""
         self._whole, self.exact = position, True
 
     def missing(self, page: Page) -> list[Missing]:

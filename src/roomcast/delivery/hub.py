@@ -54,8 +54,8 @@ class Hub(Window):
 
         `trimmed` is the seq up to which the log is trimmed, `now` the loop's time. `position` is the seq that the
         batch reaches, if it does not end with a message. `cuts` are messages of single rooms that are gone.
-        Missing seqs are messages that were trimmed before anybody followed, as at a server's start: the window
-        then begins after the last of them."""
+        Missing seqs are messages that were removed before the tail read them, while no follower was live, as at a
+        server's start: the window then begins after the last of them."""
         hole = last_hole(self.position, messages, position)
         entries_by_audience: dict[Audience, list[Entry]] = {}
         for message in messages:

@@ -8,7 +8,8 @@ from roomcast.delivery.wire import WIRES, Wire
 from roomcast.model.message import Message
 
 PIECE_BYTES = 64 * 1024
-"""About how many bytes one write hands to a follower. No more than this waits in our memory for a slow one."""
+"""About how many bytes one write from the window hands to a follower. A page of the log is one write, too, of
+about `log.base.PAGE_BYTES`. At most about one write waits in our memory for a slow follower."""
 ENTRY_BYTES = 300
 """Bytes that an entry takes besides its body and frames, as measured."""
 

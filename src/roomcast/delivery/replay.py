@@ -41,8 +41,8 @@ class WaitingStream(Protocol):
 
 _Page = tuple[Piece, Page]
 _Key = tuple[str, Selection, int]
-"""The epoch, the rooms and the position of a page. The epoch keeps streams that begin after the log has restarted
-from sharing a read that was started before."""
+"""The epoch, the rooms and the position of a page. Because of the epoch, streams that begin after a restart of the
+log do not share a read that was started before it."""
 
 
 class Replay:

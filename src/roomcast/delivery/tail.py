@@ -39,7 +39,7 @@ class Tail:
         self.outage = ""
         """Why the log cannot be followed now; empty while it can."""
         self._ended = ""
-        """Why nothing will ever be fed again; empty while something may be."""
+        """Why the hub is never fed again; empty until the log is closed."""
         self.announced = False
         """Whether outages are logged. While the server starts, an outage is the reason why it fails to start, and
         is reported as such."""

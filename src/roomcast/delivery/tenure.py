@@ -54,7 +54,7 @@ class Tenures:
         """The times at which each ticket's stream was replaced, the last few of them, in seconds since 1970."""
         self._refused: OrderedDict[str, None] = OrderedDict()
         self.opened: Callable[[str], None] = lambda nonce: None
-        """Called when a ticket's stream begins; it also replaces streams of other processes."""
+        """Called when a ticket's stream begins, so that other processes end their streams of the ticket."""
         self.replaced: Callable[[str], None] = lambda nonce: None
         """Called when a ticket's stream was replaced."""
 

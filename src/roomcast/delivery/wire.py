@@ -55,7 +55,7 @@ class Lines:
     def event(name: str, position: MessageId, data: bytes) -> bytes:
         """One of the stream's own events as a line. `name` is its type, `position` its id, `data` one line of
         JSON."""
-        name = name.removeprefix("roomcast.")  # needless here, since `event` is never a message's type
+        name = name.removeprefix("roomcast.")  # not needed: here, `event` never holds a message's type
         return b'{"event":"%b","id":"%b","data":%b}\n' % (name.encode(), str(position).encode(), data)
 
     @staticmethod

@@ -91,7 +91,8 @@ class WorkerGroup:
         return self._sums[topic][name] if topic in self._sums else 0
 
     def spend(self, topic: str, spending: Spending) -> None:
-        """Shares a budget under `topic`: what is spent here is charged at the others, and theirs to `spending`."""
+        """Shares a budget under `topic`. The other workers are told what is spent here, and what they spend is
+        charged to `spending`."""
         self._spending[topic] = spending
         if self.peers:
             self.peers.when_told(topic, lambda worker, spent: self._charge(topic, spent))

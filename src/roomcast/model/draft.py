@@ -1,8 +1,8 @@
 """Turns the body of a publish request into the drafts to store.
 
 Laws:
-- A batch is cut into messages no further than the largest batch allows, so refusing it costs no more than one pass
-  over its bytes.
+- Splitting a batch into messages stops at `MAX_BATCH`, so refusing a larger one costs at most one pass over its
+  bytes.
 - Parsing pauses between steps of about a millisecond, for a caller that also serves others.
 """
 
@@ -196,13 +196,13 @@ def _drafts(
         raise _wrong_count("more" if messages else "none")
     drafts: list[Draft] = []
     wrong: list[Fault] = []
-    others: list[Fault] = []
+    forbidden: list[Fault] = []
     cost = 0
     for n, message in enumerate(messages):
         try:
             drafts.append(draft_of(message, max_message, only_user, f"/{n}"))
         except Forbidden as error:
-            others += error.faults
+            forbidden += error.faults
         except Invalid as error:
             wrong += error.faults
             if len(wrong) >= MAX_FAULTS:
@@ -214,8 +214,8 @@ def _drafts(
             yield
     if wrong:
         raise invalid(wrong[:MAX_FAULTS])
-    if others:
-        raise Forbidden(others[0].detail, others[:MAX_FAULTS])
+    if forbidden:
+        raise Forbidden(forbidden[0].detail, forbidden[:MAX_FAULTS])
     return drafts
 
 

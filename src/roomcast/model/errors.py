@@ -63,7 +63,7 @@ class LogUnusable(CannotStart):
 
 
 class LogUnavailable(RoomcastError):
-    """The log cannot take the write now."""
+    """The log is not available now."""
 
     status = 503
     kind = "log-unavailable"
@@ -138,7 +138,7 @@ class Forbidden(RoomcastError):
 
 
 class NotServed(RoomcastError):
-    """Requests of this host, or of pages of this origin, are not served."""
+    """Requests for this host, or from pages of this origin, are not served."""
 
     status = 403
     kind = "not-served"

@@ -30,9 +30,10 @@ UserName = Annotated[
 EventType = Annotated[
     str,
     Meta(
-        # `event: error` would fire the onerror of every page; the other reserved words are the stream's own
-        # events. A type stands unescaped on a line of its own, and some clients end lines wherever str.splitlines
-        # does: from a type with a vertical tab in it, httpx-sse 0.4.1 read an `id:` and a `data:`.
+        # `event: error` would fire the onerror of every page, and `event: open` its onopen. gap and live are the
+        # stream's own events, and message is the event of a message without a type. A type stands unescaped on a
+        # line of its own, and some clients end lines wherever str.splitlines does: from a type with a vertical tab
+        # in it, httpx-sse 0.4.1 read an `id:` and a `data:`.
         pattern=rf"^(?!(?:{'|'.join(RESERVED_TYPES)})$)(?!roomcast\.)"
         r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,64}$(?!\n)",
         description="1 to 64 characters, no control characters and no line or paragraph separators, none of the "

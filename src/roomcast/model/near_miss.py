@@ -12,12 +12,12 @@ MAX_NAME = 64
 def near_miss(name: str, known: Sequence[str], cutoff: float = 0.8) -> str | None:
     """Returns the name in `known` that `name` was probably meant to be; None if there is none.
 
-    `cutoff` is difflib's: 1 accepts only names that differ in case and punctuation, 0 accepts any.
+    `cutoff` is difflib's: 1 accepts names that differ only in case and punctuation, 0 accepts any.
     """
     plain = "".join(c for c in name[:MAX_NAME].lower() if c.isalnum())
     folded = {k.replace("_", ""): k for k in known}
     longest = max(map(len, folded), default=0)
-    if 2 * longest < cutoff * (len(plain) + longest):  # difflib would find the same, in 0.1 ms
+    if 2 * longest < cutoff * (len(plain) + longest):  # difflib would find none either, but takes 0.1 ms
         return None
     found = difflib.get_close_matches(plain, folded, 1, cutoff)
     return folded[found[0]] if found else None

@@ -48,8 +48,8 @@ def check_bounds(message: bytes, max_message: int, pointer: str = "") -> None:
 
 
 def check_size(message: bytes, max_message: int, pointer: str = "") -> None:
-    """Raises `TooLarge` if `message` must be larger than `max_message` bytes even without white space and escapes.
-    Only one of more than `SHRINKS` times `max_message` bytes can be. `pointer` is the JSON pointer to it."""
+    """Raises `TooLarge` if `message` cannot fit into `max_message` bytes even without white space and escapes. A
+    message of up to `SHRINKS` times `max_message` bytes always passes. `pointer` is the JSON pointer to it."""
     least = len(message.translate(None, _WHITE_SPACE)) // SHRINKS
     if least > max_message:
         raise too_large(f"at least {least} bytes", max_message, pointer)
@@ -86,8 +86,8 @@ def stored(publication: Publication, max_message: int, only_user: str | None, po
 
 
 def too_large(size: str, max_message: int, pointer: str = "") -> TooLarge:
-    """Returns the error for a message at the JSON `pointer` that takes `size`, such as "at least 9 bytes", more
-    than `max_message` bytes."""
+    """Returns the error for a message at the JSON `pointer` that exceeds `max_message` bytes. `size` says how much
+    it takes, such as "at least 9 bytes"."""
     detail = f"the message takes {size}, more than the {max_message} that one may have"
     return TooLarge(detail, [Fault(pointer, detail)])
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 _MARK = "…"
 _MAX_TARGET = 1_000
 """Bytes of a request's target that are shown. A target may be as long as a request's head."""
-_KNOWN = 256
+_CACHED_TARGETS = 256
 """Targets whose text is cached: most requests repeat others' targets."""
 
 _NAMES = ("access_token", "authorization", "auth", "jwt", "key", "password", "secret", "ticket", "token")
@@ -63,7 +63,7 @@ _PATTERNS = (
 """Each pattern with texts, of which the line must contain one for the pattern to match: the patterns are slow, and
 most lines have no secrets."""
 
-_known: dict[bytes, str] = {}
+_cached: dict[bytes, str] = {}
 
 
 def redacted_url(url: str) -> str:
@@ -94,16 +94,16 @@ def redacted_target(target: bytes) -> str:
     """Returns a request's `target` for a log line: printable, at most 1,000 bytes of it, and without the values of
     secret parameters, however their names are encoded."""
     target = target[:_MAX_TARGET]
-    shown = _known.get(target)
-    return _shown(target) if shown is None else shown
+    cached = _cached.get(target)
+    return _redact_target(target) if cached is None else cached
 
 
-def _shown(target: bytes) -> str:
+def _redact_target(target: bytes) -> str:
     # Punctuation is kept, or `%20` would become `%2520`; all else is quoted, since it could control a terminal.
     whole = quote(target, string.punctuation)
     if _IN_TARGET.search(whole) or _OURS.search(whole):
         return _OURS.sub(_MARK, _IN_TARGET.sub(rf"\1{_MARK}", whole))  # not cached
-    if len(_known) >= _KNOWN:
-        _known.clear()
-    _known[target] = whole
+    if len(_cached) >= _CACHED_TARGETS:
+        _cached.clear()
+    _cached[target] = whole
     return whole

@@ -18,7 +18,7 @@ class Revocation(NamedTuple):
 
     sub: str
     iss: str | None
-    """The issuer whose tokens end; None for all issuers, and the tickets of keys."""
+    """The issuer whose tokens and tickets end. None: those of all issuers, and tickets issued by keys."""
     before: int
     """Milliseconds since 1970. A credential without a time of issue counts as older."""
 

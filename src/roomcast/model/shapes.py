@@ -48,7 +48,7 @@ class StoredMessage(Struct, Generic[Time], frozen=True):
 class Gap(Struct, frozen=True):
     """Messages of `rooms` after `after` that are, or may be, no longer retained."""
 
-    after: Annotated[str | None, Meta(description="The id that was resumed from; null for a `since`.")]
+    after: Annotated[str | None, Meta(description="The id up to which `rooms` are complete; null for a `since`.")]
     resumes_at: Annotated[
         str | None, Meta(description="The id of the message that comes next; null where there is none yet.")
     ]

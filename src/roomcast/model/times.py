@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-_HOUR = r"(?:[01]\d|2[0-3])"  # Python 3.14 takes 24:00 as well, RFC 3339 and older ones do not
+_HOUR = r"(?:[01]\d|2[0-3])"  # Python 3.14 also takes 24:00; RFC 3339 and older Pythons do not
 _TIME = re.compile(
     rf"\d{{4}}-\d\d-\d\d[Tt ]{_HOUR}:\d\d:(?:[0-5]\d|60)(?:\.\d+)?(?:[Zz]|[+-]{_HOUR}:[0-5]\d)", re.ASCII
 )

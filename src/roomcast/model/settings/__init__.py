@@ -45,7 +45,7 @@ def _option(default: Any, kind: Kind, group: str, help: str, **extra: Any) -> An
 
 
 def _section(name: str, row: type, **extra: Any) -> Any:
-    """A section: rows that only the file can give, each under `[[name]]`."""
+    """A section: rows that the file gives, each under `[[name]]`, or a call as a list. No flag gives them."""
     return field(default=(), metadata={"section": {"name": name, "row": row, **extra}})
 
 
@@ -233,7 +233,7 @@ class Settings:
 
     @property
     def followers_limit(self) -> int:
-        """Most streams at once. This leaves open files for publishers and health checks."""
+        """Most streams at once. The other files that the process may open are for publishers and health checks."""
         possible = machine.max_followers()
         return min(self.max_followers or possible, possible)
 
@@ -266,5 +266,5 @@ def unknown_option(name: str, others: Sequence[str] = ()) -> str:
     from roomcast.model.near_miss import near_miss  # late: only a mistake needs it, and its import is slow
 
     meant = near_miss(name.lower().removeprefix("roomcast_"), [*others, *OPTIONS, *SECTIONS], 0.6)
-    hint = f"did you mean {meant}?" if meant else "`roomcast serve --help` names them all, here with underscores"
+    hint = f"did you mean {meant}?" if meant else "`roomcast serve --help` names them all; use underscores here"
     return f"{name!r:.100} is not an option: {hint}"

@@ -9,7 +9,8 @@ ANY = "*"
 
 
 def parse_grant(text: str) -> str:
-    """Returns a grant unchanged. Raises `ValueError`; its text continues a sentence that begins with its place."""
+    """Returns `text`, a grant, unchanged. Raises `ValueError`; its text continues a sentence that begins with the
+    option or column."""
     if text != ANY and (wrong := check("room", text)):
         raise ValueError(f"must be a room, or a prefix that ends in {ANY}, not {text!r:.140}: a room {wrong}")
     return text

@@ -21,7 +21,7 @@ _SOURCES = ("jwks", "public_keys", "secret_files")
 
 def _algorithm(text: str) -> str:
     if text not in SYMMETRIC + ASYMMETRIC:
-        raise ValueError(f"must be of {', '.join(SYMMETRIC + ASYMMETRIC)}, not {described(text)}")
+        raise ValueError(f"must be one of {', '.join(SYMMETRIC + ASYMMETRIC)}, not {described(text)}")
     return text
 
 

@@ -193,7 +193,7 @@ class Seconds(Kind):
         """Returns `value`, in seconds; a text is parsed. Raises `ValueError`."""
         if isinstance(value, str):
             return self.parse(value)
-        # NaN is in no range, but passes a comparison that is written the other way round.
+        # `_within` refuses NaN only because of how its comparison is written: every comparison with NaN is false.
         if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
             raise ValueError(f"must be {A_TIME}, not {described(value)}")
         return self._within(float(value), value)

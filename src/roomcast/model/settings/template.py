@@ -20,8 +20,7 @@ class Template(NamedTuple):
 
 
 def parse_template(text: str) -> str:
-    """Returns `text` unchanged. Raises `ValueError`; its text continues a sentence that begins with its
-    place."""
+    """Returns `text` unchanged. Raises `ValueError`; its text continues a sentence that begins with the column."""
     template(text)
     return text
 

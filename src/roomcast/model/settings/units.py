@@ -14,7 +14,7 @@ _BYTES: dict[str, int] = {"": 1, "B": 1} | {
     for power, letter in enumerate("KMGT", 1)
     for binary in ("", "I")
 }
-"""Bytes of each unit, in capitals. KB is 1,000 and KiB is 1,024, in any case."""
+"""Bytes of each unit, in capitals. KB is 1,000 and KiB is 1,024, whether written in capitals or not."""
 _MILLISECONDS = (86_400_000, 3_600_000, 60_000, 1_000, 1)
 """Milliseconds of each unit of a time, in the order in which the units are written."""
 
