@@ -3,6 +3,7 @@ have their types."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,10 @@ import pytest
 from roomcast.client import AsyncClient, Client, Gap, Live, Message
 from roomcast.client.sse import Comment, Event, aconnect, connect
 from tests.client.test_docs import EXAMPLES
+from tests.conftest import require
 from tests.running import PATIENCE, Running
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_examples_of_the_docs_are_strictly_typed(tmp_path: Path) -> None:
@@ -27,6 +31,23 @@ def test_the_examples_of_the_docs_are_strictly_typed(tmp_path: Path) -> None:
         timeout=6 * PATIENCE,
     )
     assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize("module", ["client", "embed", "app_settings", "auth.host", "model.errors"])
+def test_the_types_of_what_users_import_are_all_known(module: str) -> None:
+    pyright = ROOT / "tests/interop/node_modules/pyright/index.js"
+    if not pyright.exists():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no pyright: run tests/setup.sh")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # it looks for packages with the first Python
+    checked = subprocess.run(
+        [require("node"), str(pyright), "--verifytypes", f"roomcast.{module}", "--ignoreexternal"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=6 * PATIENCE,
+        env=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT / "src")},
+    )
+    assert "Type completeness score: 100%" in checked.stdout, checked.stdout
 
 
 @pytest.fixture
