@@ -350,7 +350,7 @@ class Unused:
 def written_to_a_socket() -> Iterator[Call]:
     frame = WIRES[0].message(EPOCH, _message(12_345))
     with _loopback() as (near, far):
-        connection = SocketConnection(Budget(2**26))
+        connection = SocketConnection(Budget(2**26), lambda: None)
         connection.take(cast(asyncio.Transport, Unused(near)))
         connection.write(frame)
         connection.write(frame)
