@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from itertools import count
 from typing import cast
 
 import msgspec
+import pytest
 from msgspec import Raw, Struct
 
+from roomcast.log.base import Log
+from roomcast.log.remote import exchange as exchange_module
+from roomcast.log.remote.calls import _CALLS_AT_ONCE, Calls
 from roomcast.log.remote.consumer import RemoteConsumer
 from roomcast.log.remote.exchange import _WAITING_BYTES, WorkerExchange
-from roomcast.log.remote.frames import AskPeers, NextBatch, PeerReplies, RevocationList, Tell, Told
+from roomcast.log.remote.frames import (
+    AskPeers,
+    CloseConsumer,
+    LogStatus,
+    MethodCall,
+    NextBatch,
+    PeerReplies,
+    PeerReply,
+    PeersPresent,
+    RevocationList,
+    Tell,
+    Told,
+)
+from roomcast.log.remote.link import Link
+from roomcast.log.remote.log import RemoteLog
 from roomcast.log.remote.server import LogServer
 from roomcast.log.remote.worker_connection import WorkerConnection
+from roomcast.model.errors import LogUnavailable
+from roomcast.model.retention import Retention
+from roomcast.model.revocation import Revocation
+from tests.log.steps import until
 
 PAYLOAD = Raw(msgspec.msgpack.encode(1))
 
@@ -33,9 +57,6 @@ class Recorder:
         self.aborted = True
 
     def forget(self, number: int) -> None: ...
-
-    def why_away(self) -> str:
-        return ""
 
     def of(self, kind: type[Struct]) -> list[Struct]:
         return [frame for frame in self.frames if isinstance(frame, kind)]
@@ -69,11 +90,48 @@ async def test_a_worker_that_reads_nothing_is_cut_by_a_message_and_not_asked() -
     assert len(sender.of(PeerReplies)) == 1  # at once, as nobody is asked
 
 
+async def test_an_answer_that_comes_too_late_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange_module, "_REPLY_SECONDS", 0.0)
+    exchange, sender, slow = WorkerExchange(), Recorder(1), Recorder(2)
+    for connection in (sender, slow):
+        exchange.enter(connection)
+    exchange.ask(sender, AskPeers(7, "topic", PAYLOAD))
+
+    async def is_silent() -> bool:
+        return bool(exchange._silent)
+
+    await until(is_silent)
+    exchange.ask(sender, AskPeers(8, "topic", PAYLOAD))  # not waited for, as it is silent
+    exchange.reply(slow, PeerReply(2, PAYLOAD))
+    exchange.leave(slow)
+    assert sender.of(PeerReplies) == [PeerReplies(7, []), PeerReplies(8, [])]
+
+
+async def test_what_workers_ask_and_answer_is_shown_to_the_log_process() -> None:
+    exchange, values = WorkerExchange(), list[tuple[int, Raw]]()
+    exchange.on_value["topic"] = lambda worker, value: values.append((worker, value))
+    exchange.own_answers["topic"] = lambda: PAYLOAD
+    first, second = Recorder(1), Recorder(2)
+    for connection in (first, second):
+        exchange.enter(connection)
+    exchange.ask(first, AskPeers(7, "topic", PAYLOAD))
+    exchange.reply(second, PeerReply(1, PAYLOAD))
+    assert values == [(1, PAYLOAD), (2, PAYLOAD)]
+    assert first.of(PeerReplies) == [PeerReplies(7, [(0, PAYLOAD), (2, PAYLOAD)])]
+
+
 class Transport:
-    """A transport that notes whether it reads."""
+    """A transport that notes whether it reads, and how it was closed."""
 
     def __init__(self) -> None:
         self.reads = True
+        self.closed: list[str] = []
+
+    def close(self) -> None:
+        self.closed.append("close")
+
+    def abort(self) -> None:
+        self.closed.append("abort")
 
     def pause_reading(self) -> None:
         self.reads = False
@@ -92,6 +150,31 @@ def test_nothing_is_read_from_a_worker_that_does_not_read() -> None:
     assert transport.reads
 
 
+def test_a_connection_is_closed_once() -> None:
+    transport, server = Transport(), LogServer(None)
+    connection = WorkerConnection(server, 1, RevocationList([]))
+    connection._transport = cast(asyncio.Transport, transport)
+    server._connections.add(connection)
+    connection.abort()
+    server.close()
+    connection.connection_lost(None)
+    for after in (connection.abort, connection.close, connection.pause_writing, connection.resume_writing):
+        after()
+    connection.send(Told(1, "topic", PAYLOAD))
+    assert (transport.closed, connection.unread_bytes) == (["abort", "close"], 0)
+
+
+def test_a_log_process_without_a_log_sends_no_status() -> None:
+    recorder = Recorder(1)
+    LogServer(None).enter(cast(WorkerConnection, recorder), RevocationList([]))
+    assert recorder.frames == [PeersPresent([])]
+
+
+def test_a_log_process_without_a_log_says_so() -> None:
+    with pytest.raises(LogUnavailable, match="owns no log"):
+        _ = LogServer(None).log
+
+
 async def test_a_consumer_whose_wait_is_cancelled_requests_its_batch_once() -> None:
     log = Recorder()
     consumer = RemoteConsumer(log, 1, "test", 0)
@@ -101,3 +184,111 @@ async def test_a_consumer_whose_wait_is_cancelled_requests_its_batch_once() -> N
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
     assert len(log.of(NextBatch)) == 1
+
+
+async def test_a_consumer_that_is_closed_twice_says_so_once() -> None:
+    log = Recorder()
+    consumer = RemoteConsumer(log, 1, "test", 0)
+    for _ in range(2):
+        await consumer.aclose()
+    assert log.of(CloseConsumer) == [CloseConsumer(1)]
+
+
+class Revoking:
+    """A log with other revocations each time."""
+
+    name, epoch, unwritable, retention = "log", "epoch", "", Retention()
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def revocations(self) -> list[Revocation]:
+        self.asked += 1
+        return [Revocation(str(self.asked), None, 1)]
+
+
+def test_a_worker_knows_the_revocations_before_it_serves_anybody() -> None:
+    server, worker = LogServer(cast(Log, Revoking())), Recorder(1)
+    server.enter(cast(WorkerConnection, worker), RevocationList([]))
+    assert [type(frame) for frame in worker.frames[:2]] == [RevocationList, LogStatus]
+
+
+async def test_a_worker_learns_revocations_that_change_while_it_connects() -> None:
+    server, link = LogServer(cast(Log, Revoking())), Link()
+    worker = RemoteLog(link)
+    ours, theirs = socket.socketpair()
+    await server.connect(1, theirs)
+    await link.connect(ours)
+    await worker.opened()
+
+    async def are_known() -> bool:
+        return [row.sub for row in await worker.revocations()] == ["3"]
+
+    await until(are_known)
+    link.close()
+    server.close()
+
+
+def test_a_link_that_was_lost_reconnects_and_one_that_was_closed_does_not() -> None:
+    reconnected: list[None] = []
+    link = Link(lambda: reconnected.append(None))
+    link.connection_lost(None)
+    assert len(reconnected) == 1
+    link.close()
+    link.connection_lost(None)
+    assert len(reconnected) == 1
+
+
+def test_workers_learn_each_change_of_the_status_once_and_only_while_they_are_connected() -> None:
+    log = Revoking()
+    server = LogServer(cast(Log, log))
+    stays, leaves = Recorder(1), Recorder(2)
+    for worker in (stays, leaves):
+        server.enter(cast(WorkerConnection, worker), RevocationList([]))
+    server.tell_status()
+    log.unwritable = "The disk is full."
+    server.tell_status()
+    server.tell_status()
+    server.leave(cast(WorkerConnection, leaves))
+    log.unwritable = ""
+    server.tell_status()
+    told = [[cast(LogStatus, frame).unwritable for frame in worker.of(LogStatus)] for worker in (stays, leaves)]
+    assert told == [["", "The disk is full.", ""], ["", "The disk is full."]]
+
+
+def calls_over(worker: Recorder, why_away: str = "") -> Calls:
+    return Calls(cast(Link, worker), lambda: why_away, count(1).__next__)
+
+
+async def test_a_worker_has_a_bounded_number_of_calls_on_their_way() -> None:
+    worker = Recorder()
+    calls = calls_over(worker)
+    calling = [asyncio.ensure_future(calls.call("get", seq)) for seq in range(1, _CALLS_AT_ONCE + 3)]
+    await asyncio.sleep(0)
+    assert len(worker.of(MethodCall)) == _CALLS_AT_ONCE
+    calls.resolve(1, Raw(msgspec.msgpack.encode(None)))
+    assert await calling[0] is None
+    assert len(worker.of(MethodCall)) == _CALLS_AT_ONCE + 1
+    for task in calling:
+        task.cancel()
+    await asyncio.gather(*calling, return_exceptions=True)
+    assert not calls._answers
+
+
+async def test_a_result_or_error_that_comes_when_its_caller_was_just_cancelled_is_dropped() -> None:
+    calls = calls_over(Recorder())
+    calling = [asyncio.ensure_future(calls.call("get", seq)) for seq in (1, 2)]
+    await asyncio.sleep(0)
+    for task in calling:
+        task.cancel()
+    calls.resolve(1, Raw(msgspec.msgpack.encode(None)))
+    calls.fail(2, LogUnavailable("gone"))
+    outcomes = await asyncio.gather(*calling, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError] * 2
+
+
+async def test_a_call_to_a_log_that_is_away_fails_at_once_and_sends_nothing() -> None:
+    worker = Recorder()
+    with pytest.raises(LogUnavailable, match="away"):
+        await calls_over(worker, "The log process is away.").call("bounds")
+    assert not worker.frames

@@ -14,10 +14,11 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from tests.certificate import Certificate
 from tests.conftest import Serve, require
 from tests.observer import Observer
-from tests.proxies import Proxy, certificate, free_port, lines, run_nginx, swap
-from tests.running import PATIENCE, Running, wait_for
+from tests.proxies import Proxy, lines, run_nginx, swap
+from tests.running import PATIENCE, Running, free_port, wait_for
 
 LINES, TLS, LOGIN, LOGIN_CHECK, LIMITS, LIMITED = lines("nginx.md", "nginx")
 LAST_OF_LOCATION = "        error_page 500 502 503 504 = $away;\n    }\n"
@@ -47,9 +48,9 @@ class Front:
         return self._started[-1]
 
     def _with_certificate(self, lines: str) -> str:
-        cert, key = certificate(self._folder)
-        lines = re.sub(r"(ssl_certificate) .*;", rf"\1 {cert};", lines)
-        return re.sub(r"(ssl_certificate_key) .*;", rf"\1 {key};", lines)
+        certificate = Certificate(self._folder)
+        lines = re.sub(r"(ssl_certificate) .*;", rf"\1 {certificate.cert};", lines)
+        return re.sub(r"(ssl_certificate_key) .*;", rf"\1 {certificate.key};", lines)
 
     def accesses(self) -> str:
         return (self._folder / "access.log").read_text()

@@ -18,9 +18,9 @@ import pytest
 
 from tests.conftest import Serve
 from tests.observer import Observer
-from tests.proxies import PROXIES, Proxy, free_port
+from tests.proxies import PROXIES, Proxy
 from tests.reconnecting import EVENTS, ROWS, Follower
-from tests.running import PATIENCE, Running, wait_for
+from tests.running import PATIENCE, Running, free_port, wait_for
 
 ORIGIN = "https://elsewhere.example"
 AWAY = 6.0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,19 @@ from roomcast.log.sqlite.log import SqliteLog
 from roomcast.model.retention import Retention
 
 Reopen = Callable[..., Awaitable[SqliteLog]]
+
+
+@contextmanager
+def without_rights() -> Iterator[None]:
+    """Runs as a user who may write no files of root's."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 @pytest.fixture

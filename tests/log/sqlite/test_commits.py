@@ -163,6 +163,16 @@ async def test_the_cache_of_rooms_is_bounded_and_right(reopen: Reopen, monkeypat
     assert len(log._writer._cache._newest) <= 3
 
 
+async def test_deleted_rooms_are_forgotten_like_those_that_were_trimmed(reopen: Reopen) -> None:
+    log = await reopen(empty_rooms=2)
+    for number in range(12):
+        await publish(log, f"room {number}")
+        await log.delete_room(f"room {number}")
+    await publish(log, "a")
+    remembered = "SELECT count(*) FROM rooms"
+    assert (await log._call(lambda: log._reader._connection.execute(remembered).get)) <= 2 + 1 + 1
+
+
 @pytest.mark.parametrize(("step", "count"), [("make_step", 7), ("make_cutting", 14), ("make_plain_cutting", 8)])
 async def test_no_step_of_the_writer_walks_all_messages(log: SqliteLog, step: str, count: int) -> None:
     [program] = re.findall("BEGIN(.*)END", QUERIES[step], re.DOTALL)

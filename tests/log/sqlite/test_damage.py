@@ -14,19 +14,32 @@ import pytest
 
 from roomcast.log.sqlite import integrity
 from roomcast.log.sqlite.log import SqliteLog
+from roomcast.log.sqlite.queries import QUERIES
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.message import Message
 from tests.log.sqlite.conftest import Reopen
-from tests.log.steps import draft, publish, rooms, take
+from tests.log.steps import draft, publish, rooms, take, told, trimmed
 
 
-async def test_a_database_whose_tables_contradict_each_other_is_damaged(reopen: Reopen, path: Path) -> None:
+@pytest.mark.parametrize("checked_bytes", [0, 10**9])
+@pytest.mark.parametrize(
+    "contradiction",
+    [
+        "DELETE FROM messages WHERE seq = 2",
+        "UPDATE state SET trimmed = 1",
+        "UPDATE state SET newest = 1",
+        "UPDATE rooms SET newest = 1",
+        "UPDATE rooms SET bytes = bytes + 1",
+    ],
+)
+async def test_a_database_whose_tables_contradict_each_other_is_damaged(
+    reopen: Reopen, path: Path, monkeypatch: pytest.MonkeyPatch, contradiction: str, checked_bytes: int
+) -> None:
+    monkeypatch.setattr(integrity, "CHECKED_BYTES", checked_bytes)
     log = await reopen()
     await publish(log, "a", "a")
     await log.close()
-    connection = apsw.Connection(str(path))
-    connection.execute("DELETE FROM messages WHERE seq = 2")
-    connection.close()
+    change(path, contradiction)
     with pytest.raises(LogUnusable, match="its tables contradict each other"):
         await reopen()
 
@@ -46,6 +59,46 @@ async def test_a_page_found_damaged_later_makes_the_log_unavailable(
     with pytest.raises(LogUnavailable, match="damaged"):
         await log.read(rooms("a"), 400, 1_000)
     assert len((await log.read(rooms("a"), 0, 100)).messages) == 100
+
+
+async def test_messages_that_vanish_from_an_open_database_are_damage(reopen: Reopen, path: Path) -> None:
+    log = await reopen()
+    await publish(log, *"aaa")
+    change(path, "DELETE FROM messages WHERE seq > 1")
+    for read in (log.get(2), take(log.consumer("test", 1), 1), log.read(rooms("a"), 0, 10)):
+        with pytest.raises(LogUnavailable, match="damaged"):
+            await read
+    assert await log.get(1)
+    assert await log.get(4) is None
+
+
+async def test_a_page_of_another_table_is_damage(log: SqliteLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    for other in ("SELECT 'no JSON', x''", "VALUES ('[]', x''), ('[]', x'')"):
+        monkeypatch.setitem(QUERIES, "page_of_all", other)
+        with pytest.raises(LogUnavailable, match="damaged"):
+            await log.get(1)
+
+
+@pytest.mark.parametrize("was_read", [False, True])
+async def test_a_loss_that_the_register_does_not_list_is_a_bound(
+    reopen: Reopen, path: Path, was_read: bool
+) -> None:
+    log = await reopen(max_messages=1)
+    await publish(log, *"abbab")
+    await trimmed(log, 4)
+    if was_read:
+        assert told(await log.read(rooms("a"), 1, 10), 1) == {"a": 1}
+    await publish(log, *"abbab")
+    await trimmed(log, 9)
+    change(path, "DELETE FROM register")
+    assert told(await log.read(rooms("a"), 6, 10), 6) == {"a": 3}  # it is one, and all three came after 6
+
+
+def change(path: Path, statement: str) -> None:
+    """Changes the database beside its server."""
+    connection = apsw.Connection(str(path))
+    connection.execute(statement)
+    connection.close()
 
 
 @pytest.mark.parametrize(("checked_whole", "least"), [(True, 55), (False, 25)])

@@ -49,6 +49,10 @@ class FakeWriter:
         answers = [Appended([message], False) for message in stored]
         return Committed(self.state, stored, answers, more=messages > self.most)
 
+    def delete(self, floor: int | None) -> Committed:
+        self.jobs.append("delete")
+        return Committed(self.state, (), (True,))
+
     def trim(self, floor: int | None) -> Committed:
         self.jobs.append("trim")
         self.state = self.state._replace(trimmed=self.state.newest - 1, messages=1)
@@ -227,3 +231,66 @@ async def test_the_end_waits_for_a_step_of_trimming_and_begins_none() -> None:
     commits.group.trim_later()
     await turns()
     assert commits.thread.given == 1
+
+
+async def test_a_job_and_the_groups_take_turns() -> None:
+    commits = Commits()
+    jobs = [commits.group.do(commits.writer.delete) for _ in range(2)]
+    appends = [commits.group.append(ONE)]
+    for _ in range(4):
+        await turns()
+        await commits.thread.work()
+        appends.append(commits.group.append(ONE))
+    await turns()
+    await commits.thread.work()
+    assert commits.writer.jobs == ["commit", "delete", "commit", "delete", "commit"]
+    assert [await job for job in jobs] == [True, True]
+
+
+async def test_a_job_goes_although_all_appends_before_it_were_cancelled() -> None:
+    commits = Commits()
+    append = commits.group.append(ONE)
+    append.cancel()
+    job = commits.group.do(commits.writer.delete)
+    await turns()
+    await commits.thread.work()
+    assert commits.writer.jobs == ["delete"]
+    assert await job
+
+
+async def test_no_step_of_trimming_is_begun_before_a_job() -> None:
+    commits = Commits(LogState(10, 0, 0, 20, 0, 0, 10, 0), max_messages=5)
+    job = commits.group.do(commits.writer.delete)
+    commits.group._trim()
+    assert commits.thread.given == 0
+    await turns()
+    await commits.thread.work()
+    assert await job
+
+
+async def test_a_step_that_could_do_nothing_is_not_repeated_until_a_consumer_moves_on() -> None:
+    commits = Commits(LogState(10, 0, 0, 20, 0, 0, 10, 0), max_messages=5)
+    commits.writer.trim = lambda floor: Committed(commits.writer.state, (), (), more=True)  # type: ignore[method-assign]
+    commits.group.trim_later()
+    for _ in range(3):
+        await turns()
+        await commits.thread.work()
+    assert commits.thread.given == 1
+    commits.group.trim_later()
+    await turns()
+    assert commits.thread.given == 2
+
+
+async def test_each_job_of_a_log_that_ends_is_done_at_once_and_no_more_are_taken() -> None:
+    commits = Commits()
+    answer = commits.group.append(ONE)
+    await turns()
+    ending = [asyncio.create_task(commits.group.end()) for _ in range(2)]
+    await asyncio.sleep(0)
+    for late in (commits.group.append(ONE), commits.group.do(commits.writer.delete)):
+        with pytest.raises(LogUnavailable, match="The log is closed"):
+            await late
+    await commits.thread.work()
+    assert (await answer).messages
+    await asyncio.gather(*ending)
+    assert commits.writer.jobs == ["commit"]

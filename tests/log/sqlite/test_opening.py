@@ -18,7 +18,7 @@ from roomcast.log.sqlite import opening
 from roomcast.log.sqlite.log import SqliteLog
 from roomcast.model.errors import LogUnusable
 from roomcast.model.retention import Retention
-from tests.log.sqlite.conftest import Reopen
+from tests.log.sqlite.conftest import Reopen, without_rights
 from tests.log.steps import publish, rooms, seqs
 
 
@@ -89,19 +89,6 @@ async def test_a_file_that_failed_to_open_is_free_again(reopen: Reopen, path: Pa
         await reopen()
     path.unlink()
     assert seqs(await publish(await reopen(), "a")) == [1]
-
-
-@contextmanager
-def without_rights() -> Iterator[None]:
-    """Runs as a user who may write no files of root's."""
-    if os.geteuid():
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @contextmanager

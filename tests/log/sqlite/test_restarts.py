@@ -14,11 +14,27 @@ import apsw
 import pytest
 
 from roomcast.log import clock
-from roomcast.log.sqlite import group_commit
+from roomcast.log.sqlite import group_commit, integrity
+from roomcast.log.sqlite.log import SqliteLog
 from roomcast.log.sqlite.writer import TRIM_EXTRA
+from roomcast.model.retention import Retention, RoomRule
 from roomcast.model.revocation import Revocation
 from tests.log.sqlite.conftest import Reopen
-from tests.log.steps import PATIENCE, bounds, draft, key, listed, publish, rooms, seqs, take, told, trimmed
+from tests.log.steps import (
+    PATIENCE,
+    bounds,
+    draft,
+    everything,
+    key,
+    listed,
+    publish,
+    rooms,
+    seqs,
+    take,
+    told,
+    trimmed,
+    until,
+)
 
 
 async def test_a_restart_continues_where_the_log_ended(reopen: Reopen) -> None:
@@ -57,6 +73,39 @@ async def test_ids_continue_after_everything_was_trimmed(reopen: Reopen) -> None
     tail = log.consumer("test", 0)
     assert seqs(await publish(log, "a")) == [3]
     assert seqs(await take(tail, 1)) == [3]
+
+
+@pytest.mark.parametrize("checked_bytes", [0, 10**9])
+async def test_a_log_with_holes_and_one_that_is_being_emptied_open_again(
+    reopen: Reopen, path: Path, monkeypatch: pytest.MonkeyPatch, checked_bytes: int
+) -> None:
+    """No count of their messages is known in advance, at least not in a large database."""
+    monkeypatch.setattr(integrity, "CHECKED_BYTES", checked_bytes)
+    log = await reopen()
+    await publish(log, *"abab")
+    log.prepare_rules(Retention(rooms=(RoomRule("a", max_messages=1),)))()
+    await until_newest(log, "a", 1)
+    log = await reopen()
+    assert seqs(await everything(log, "a", "b")) == [2, 3, 4]
+    await log.close()
+    connection = apsw.Connection(str(path))
+    connection.execute(
+        "INSERT INTO purges VALUES ('b', 4);"
+        "UPDATE rooms SET messages = 0, bytes = 0, trimmed = 4 WHERE room = 'b';"
+        "UPDATE state SET messages = 1, bytes = 2"
+    )
+    connection.close()
+    log = await reopen()
+    assert seqs(await everything(log, "a", "b")) == [3]
+
+
+async def until_newest(log: SqliteLog, room: str, messages: int) -> None:
+    """Waits until a room has so many messages."""
+
+    async def cut() -> bool:
+        return len(await everything(log, room)) == messages
+
+    await until(cut)
 
 
 async def test_times_never_decrease_across_a_restart(reopen: Reopen, monkeypatch: pytest.MonkeyPatch) -> None:

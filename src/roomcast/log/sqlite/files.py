@@ -67,7 +67,7 @@ class DatabaseFiles:
         """Finds out, right after a commit, whether the write-ahead log has all that SQLite expects in it: the
         last frame from before, unchanged, and each frame that the commit added. If the file was cut in between,
         SQLite wrote past the cut and left a hole."""
-        with suppress(OSError):  # if the disk cannot be read for a moment, nothing need be gone
+        with suppress(OSError):  # a disk that cannot be read for a moment does not mean that anything is gone
             frames, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
             if frames < 1:
                 self._count, self._last = 0, b""

@@ -98,9 +98,6 @@ class RoomCaps:
         self.added_since_cut = 0
         """How many messages were added to rooms in `over` since the last cut."""
 
-    def __bool__(self) -> bool:
-        return bool(self.rules)
-
     def forget(self) -> None:
         """Empties the cache, as the last cut failed: the database may differ from what is cached."""
         self._rooms.clear()
@@ -171,9 +168,7 @@ class RoomCaps:
             if len(seqs) >= limit:
                 break
             rule, before = self.rules.of(name), len(seqs)
-            if rule is None:
-                del self.over[name]
-                continue
+            assert rule  # only rooms with a rule are in `over`
             self._load([name], trimmed)
             room = self._rooms[name]
             gone, done = self._cut_room(name, room, rule, limit - before, end, now, seqs)

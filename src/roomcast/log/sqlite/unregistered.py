@@ -54,9 +54,8 @@ class Unregistered:
         self._last, self._rooms, self._count = newest, {}, 0
 
     def add(self, messages: Iterable[Message]) -> None:
-        """Notes that `messages` were stored."""
-        if self._last is None:  # they will be read from the database
-            return
+        """Notes that `messages` were stored. `is_due` must have been called since the last `forget`: otherwise
+        they would be counted twice, as it reads them from the database."""
         rooms = self._rooms
         for message in messages:
             seqs = rooms.get(message.room)

@@ -1,0 +1,127 @@
+"""The files of an open database: moved, cut short, or with a hole in the write-ahead log."""
+
+# ruff: noqa: ASYNC240 -- the tests themselves may touch a file on the loop
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from roomcast.log.sqlite import files as module
+from roomcast.log.sqlite.files import DatabaseFiles
+from roomcast.log.sqlite.log import SqliteLog
+from roomcast.log.sqlite.opening import open_database
+from roomcast.model.errors import LogUnavailable
+from tests.log.steps import publish, seqs
+
+FRAME = 24 + 4_096
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", ".lock"])
+async def test_nothing_is_written_while_a_file_is_away(log: SqliteLog, path: Path, suffix: str) -> None:
+    await publish(log, "a")
+    file = Path(f"{path}{suffix}")
+    elsewhere = file.rename(path.with_name("elsewhere"))
+    log._writer._database.guard.check_at = 0.0
+    with pytest.raises(LogUnavailable, match=rf"log\.db{suffix} was moved, removed or replaced: put it back"):
+        await publish(log, "a")
+    elsewhere.rename(file)
+    assert seqs(await publish(log, "a")) == [2]
+
+
+async def test_nothing_is_written_to_a_database_that_was_cut_short(log: SqliteLog, path: Path) -> None:
+    await publish(log, *"aaa", body=b"x" * 50_000)
+    other = apsw.Connection(str(path))
+    other.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    other.close()
+    log._writer._database.guard.check_at = 0.0
+    await publish(log, "a")
+    os.truncate(path, path.stat().st_size - 4_096)
+    log._writer._database.guard.check_at = 0.0
+    for _ in range(2):
+        with pytest.raises(LogUnavailable, match=r"log\.db was emptied or cut short.*--new-epoch"):
+            await publish(log, "a")
+
+
+@pytest.fixture
+def connection(path: Path) -> Iterator[apsw.Connection]:
+    """A connection to a new database, whose write-ahead log has some frames."""
+    opened = open_database(str(path), new_epoch=False, synchronous="off")
+    opened.reader.close()
+    opened.files.close()
+    yield opened.writer
+    opened.writer.close()
+    opened.lock.release()
+
+
+@pytest.fixture
+def files(connection: apsw.Connection, path: Path) -> Iterator[DatabaseFiles]:
+    files = DatabaseFiles(str(path), connection)
+    yield files
+    files.close()
+
+
+def store(connection: apsw.Connection) -> None:
+    """Commits something that takes a few frames."""
+    connection.execute("CREATE TABLE IF NOT EXISTS waste (x); INSERT INTO waste VALUES (zeroblob(20000))")
+
+
+def frames(connection: apsw.Connection) -> int:
+    return connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)[0]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 64])
+def test_a_commit_that_is_whole_is_no_damage(
+    connection: apsw.Connection, files: DatabaseFiles, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_READ_FRAMES", at_once)
+    for _ in range(3):
+        store(connection)
+        files.check_commit()
+        assert not files.truncated
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 64])
+@pytest.mark.parametrize("back", [1, 2])
+@pytest.mark.parametrize("hole", ["cut", "zeros"])
+def test_a_commit_with_a_hole_is_noticed(
+    connection: apsw.Connection,
+    files: DatabaseFiles,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    at_once: int,
+    back: int,
+    hole: str,
+) -> None:
+    """However many frames are read at once: the last frames are missing, or one of them has other content."""
+    monkeypatch.setattr(module, "_READ_FRAMES", at_once)
+    store(connection)
+    start = 32 + (frames(connection) - back) * FRAME
+    if hole == "cut":
+        os.truncate(f"{path}-wal", start)
+    else:
+        with open(f"{path}-wal", "r+b") as file:
+            file.seek(start)
+            file.write(bytes(FRAME))
+    files.check_commit()
+    assert files.truncated == "log.db-wal"
+
+
+def test_a_write_ahead_log_that_cannot_be_read_for_a_moment_is_not_truncated(
+    connection: apsw.Connection, files: DatabaseFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(connection)
+
+    def fail(*arguments: object) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "pread", fail)
+        files.check_commit()
+    assert not files.truncated
+    files.check_commit()
+    assert not files.truncated
