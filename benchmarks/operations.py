@@ -351,7 +351,7 @@ class _EmptyTransport:
 def _written_to_a_socket() -> Iterator[Call]:
     frame = WIRES[0].message(EPOCH, _message(12_345))
     with _loopback() as (near, far):
-        connection = SocketConnection(Budget(2**26))
+        connection = SocketConnection(Budget(2**26), lambda: None)
         connection.take(cast(asyncio.Transport, _EmptyTransport(near)))
         connection.write(frame)
         connection.write(frame)

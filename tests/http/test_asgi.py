@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from roomcast.delivery.engine import Engine
 from roomcast.http.asgi import AsgiApp
 from roomcast.http.handler import Handler
 from roomcast.log.base import Appended
+from roomcast.model.message import Draft
 from roomcast.model.settings import Settings
 from tests.delivery.fakes import until
 
@@ -119,5 +121,22 @@ async def test_only_a_stream_over_http_1_says_that_its_connection_ends(
     host = Host(AsgiApp(Handler(engine, NO_GUARD)), scope=stream)
     await until(lambda: len(host.sent) > 1)
     assert ((b"connection", b"close") in host.sent[0]["headers"]) is closes
+    host.leave()
+    await host.serving
+
+
+@pytest.mark.parametrize(("sent", "texts"), [(" {}\t", ["2"]), (" \t", ["1", "2"])])
+async def test_white_space_around_a_last_event_id_is_not_part_of_it(
+    engine: Engine, sent: str, texts: list[str]
+) -> None:
+    for text in ("1", "2"):
+        await engine.log.append([Draft("a", None, b'{"room":"a","text":"%b"}' % text.encode())])
+    await until(lambda: engine.hub.position == 2)
+    field = (b"last-event-id", sent.format(f"{engine.log.epoch}-1").encode())
+    host = Host(AsgiApp(Handler(engine, NO_GUARD)), field, scope={"method": "GET", "query_string": b"room=a"})
+    await until(lambda: b"event: live" in b"".join(message.get("body", b"") for message in host.sent))
+    stream = b"".join(message.get("body", b"") for message in host.sent)
+    assert re.findall(r'"text":"(.)"', stream.decode()) == texts
+    assert b"event: gap" not in stream
     host.leave()
     await host.serving

@@ -78,7 +78,7 @@ def transport(ends: tuple[socket.socket, socket.socket]) -> FakeTransport:
 @pytest.fixture
 def connection(transport: FakeTransport) -> SocketConnection:
     """A connection that writes straight to its socket, as after its first write."""
-    taken = SocketConnection(Budget(1_000_000))
+    taken = SocketConnection(Budget(1_000_000), lambda: None)
     taken.stream = FakeStream()
     taken.take(transport)
     taken.write(b"head")
@@ -210,7 +210,7 @@ def test_a_transport_with_waiting_bytes_is_not_bypassed(
     transport: FakeTransport, ends: tuple[socket.socket, socket.socket]
 ) -> None:
     transport.waits = 10
-    connection = SocketConnection(Budget(1_000_000))
+    connection = SocketConnection(Budget(1_000_000), lambda: None)
     connection.take(transport)
     assert not connection.writable
     assert connection.write(b"head") is False
@@ -235,7 +235,7 @@ def test_a_follower_for_whose_bytes_there_is_no_memory_is_cut_and_ends_as_overlo
 ) -> None:
     budget = Budget(1_000)
     budget.take(1)  # another answer's
-    connection = SocketConnection(budget)
+    connection = SocketConnection(budget, lambda: None)
     stream = connection.stream = FakeStream()
     connection.take(transport)
     connection.pause_writing()
@@ -246,7 +246,7 @@ def test_a_follower_for_whose_bytes_there_is_no_memory_is_cut_and_ends_as_overlo
 
 
 def test_a_connection_without_a_stream_is_writable_once_its_client_has_read(transport: FakeTransport) -> None:
-    connection = SocketConnection(Budget(1_000))
+    connection = SocketConnection(Budget(1_000), lambda: None)
     connection.take(transport)
     connection.pause_writing()
     connection.resume_writing()

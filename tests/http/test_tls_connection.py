@@ -43,7 +43,7 @@ def budget() -> Budget:
 
 @pytest.fixture
 def connection(transport: Encrypting, budget: Budget) -> TlsConnection:
-    made = TlsConnection(budget)
+    made = TlsConnection(budget, lambda: None)
     made.stream = FakeStream()
     made.take(transport)
     transport.connection = made

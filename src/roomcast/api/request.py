@@ -48,7 +48,7 @@ class Head(NamedTuple):
         path, _, query = _relative(target).partition(b"#")[0].partition(b"?")
         options = fields.get(b"connection", b"").lower().split(b",")
         keep_alive = b"close" not in [option.strip(b" \t") for option in options]
-        return cls(method, target, decoded(path), query, fields, "", keep_alive)
+        return cls(method, target, _decoded(path), query, fields, "", keep_alive)
 
     def text(self, name: bytes) -> str:
         """The value of the field `name`, which is in lower case; empty if it is missing."""
@@ -148,7 +148,7 @@ class Route(NamedTuple):
     gets an error instead."""
 
 
-def decoded(path: bytes) -> str:
+def _decoded(path: bytes) -> str:
     """The `path`, percent-decoded once. Bytes that are not UTF-8 become surrogates (PEP 383)."""
     return unquote(path.decode("latin-1"), errors="surrogateescape") if b"%" in path else path.decode("latin-1")
 

@@ -58,8 +58,8 @@ async def _from_log(engine: Engine, selection: Selection, origin: Origin) -> Ope
             return Opening(parsed.seq)  # the tail will bring it: the client has the id from its own POST
         case After(id):
             return _start_over(engine, selection, id, "future")
-        case Everything():
-            raise AssertionError(origin)  # pragma: no cover - from_window always knows where everything begins
+        case Everything():  # pragma: no cover - from_window always knows where everything begins
+            raise AssertionError(origin)
 
 
 def _start_over(engine: Engine, selection: Selection, id: str, reason: str) -> Opening:

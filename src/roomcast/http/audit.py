@@ -34,17 +34,13 @@ class Audit:
     """Writes the lines, and drops those above the rate."""
 
     def __init__(self) -> None:
-        self.dropped = 0
         self._tokens = float(_BURST)
         self._filled_at = time.monotonic()
 
-    def note(self, request: Request, error: RoomcastError, client: str) -> None:
+    def log_refusal(self, request: Request, error: RoomcastError, client: str) -> None:
         """Writes a line for `request`, which `error` refused by rights; `client` is its address. Ignores other
         errors."""
-        if not isinstance(error, _REFUSALS) or not logger.isEnabledFor(logging.WARNING):
-            return
-        if not self._take_token():
-            self.dropped += 1
+        if not isinstance(error, _REFUSALS) or not logger.isEnabledFor(logging.WARNING) or not self._take_token():
             return
         fields = {
             "client": client,

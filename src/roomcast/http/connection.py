@@ -23,16 +23,12 @@ from roomcast.model.errors import Overloaded
 _SIOCOUTQ = termios.TIOCOUTQ
 
 
-def unnoticed() -> None:
-    """Does nothing: this connection is not counted."""
-
-
 class FollowerConnection(asyncio.Protocol):
     """The common part of both kinds of connection: they take a transport over, count unread bytes, and end."""
 
     __slots__ = ("_budget", "_on_closed", "_ours", "_reason", "_transport", "_unread", "_writable", "stream")
 
-    def __init__(self, budget: Budget, on_closed: Callable[[], None] = unnoticed) -> None:
+    def __init__(self, budget: Budget, on_closed: Callable[[], None]) -> None:
         """`on_closed` is called when the connection is closed."""
         self._on_closed = on_closed
         self._budget = budget
@@ -102,7 +98,7 @@ class SocketConnection(FollowerConnection):
 
     __slots__ = ("_fd", "_fresh", "send")
 
-    def __init__(self, budget: Budget, on_closed: Callable[[], None] = unnoticed) -> None:
+    def __init__(self, budget: Budget, on_closed: Callable[[], None]) -> None:
         super().__init__(budget, on_closed)
         self._fd = -1
         """The socket's descriptor, from its first use until the connection is closed; else -1."""

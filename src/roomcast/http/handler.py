@@ -183,7 +183,7 @@ class Handler:
         if isinstance(error, (RightsUnavailable, TooManyBad)) and (answer := self._retry_later(request)):
             return answer
         if error.status in _AUDITED:
-            self._audit.note(request, error, self._client_of(request))
+            self._audit.log_refusal(request, error, self._client_of(request))
         return problem(error)
 
     def _count(self, error: RoomcastError) -> None:

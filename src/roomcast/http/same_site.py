@@ -21,7 +21,7 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 def check_same_site(
-    head: Head, values: Mapping[bytes, bytes], cookie_origins: Collection[str], scheme: str = "http"
+    head: Head, values: Mapping[bytes, bytes], cookie_origins: Collection[str], scheme: str
 ) -> None:
     """Raises `NotServed` for a request that a page of another site may have made.
 

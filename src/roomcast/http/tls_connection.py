@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 
 from roomcast.delivery.budget import Budget
-from roomcast.http.connection import FollowerConnection, in_kernel, unnoticed
+from roomcast.http.connection import FollowerConnection, in_kernel
 
 _SLICE = 16 * 1024
 """Bytes given to the transport at once: a TLS record (RFC 8446, section 5.1). The transport accepts more until the
@@ -23,7 +23,7 @@ class TlsConnection(FollowerConnection):
 
     __slots__ = ("_ending", "_rest")
 
-    def __init__(self, budget: Budget, on_closed: Callable[[], None] = unnoticed) -> None:
+    def __init__(self, budget: Budget, on_closed: Callable[[], None]) -> None:
         super().__init__(budget, on_closed)
         self._rest: list[memoryview] = []
         """The bytes that were not given to the transport yet."""
