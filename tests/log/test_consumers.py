@@ -121,3 +121,34 @@ async def test_a_consumer_of_the_new_history_begins_where_that_one_begins() -> N
     batch = await anext(consumers.open("test", 0))
     assert (list(batch.messages), batch.trimmed, batch.missed) == (stored(4, 5), 3, 3)
     assert consumers.newest == 5
+
+
+@pytest.mark.parametrize(("position", "checks_again"), [(0, True), (1, False)])
+async def test_consumers_are_checked_only_as_long_as_one_is_behind(position: int, checks_again: bool) -> None:
+    consumers = Consumers(1, 0, never, lambda: None)
+    consumers.open("test", position)
+    consumers._check_all()
+    assert (consumers._check is not None) is checks_again
+    consumers.end()
+    assert consumers._check is None
+
+
+async def test_more_may_be_trimmed_once_consumers_have_ended() -> None:
+    calls: list[None] = []
+    consumers = Consumers(3, 0, never, lambda: calls.append(None))
+    consumers.restart(3, 0)
+    assert not calls
+    consumers.open("test", 1)
+    consumers.restart(3, 0)
+    assert (len(calls), consumers.floor) == (1, None)
+
+
+async def test_a_consumer_that_is_closed_while_messages_are_read_for_it_ends() -> None:
+    async def fetch(after: int) -> Sequence[Message]:
+        await consumer.aclose()
+        return stored(1)
+
+    consumers = Consumers(1, 0, fetch, lambda: None)
+    consumer = consumers.open("test", 0)
+    with pytest.raises(StopAsyncIteration):
+        await anext(consumer)
