@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from roomcast.log.consumers import STILL_SECONDS, Consumers
-from roomcast.model.message import Message
+from roomcast.model.message import Cut, Message
 
 
 def stored(*seqs: int) -> list[Message]:
@@ -152,3 +152,14 @@ async def test_a_consumer_that_is_closed_while_messages_are_read_for_it_ends() -
     consumer = consumers.open("test", 0)
     with pytest.raises(StopAsyncIteration):
         await anext(consumer)
+
+
+async def test_a_cut_is_told_once() -> None:
+    consumers = Consumers(1, 0, never, lambda: None)
+    consumer = consumers.open("test", 1)
+    cut = Cut("a", 1, 1)
+    consumers.push((), 0, [cut])
+    assert (await anext(consumer)).cuts == (cut,)
+    consumers.push(stored(2), 0)
+    assert (await anext(consumer)).cuts == ()
+    consumers.end()

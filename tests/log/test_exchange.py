@@ -24,6 +24,7 @@ from roomcast.log.remote.frames import (
     RevocationList,
     Tell,
     Told,
+    framed,
 )
 from roomcast.log.remote.link import Link
 from roomcast.log.remote.log import RemoteLog
@@ -221,3 +222,14 @@ async def test_a_call_to_a_log_that_is_away_fails_at_once_and_sends_nothing() ->
     with pytest.raises(LogUnavailable, match="away"):
         await calls_over(worker, "The log process is away.").call("bounds")
     assert not worker.frames
+
+
+def test_a_frame_that_the_last_connection_cut_short_does_not_spoil_the_next_one() -> None:
+    link = Link()
+    worker = RemoteLog(link)
+    status = framed(LogStatus("log", "epoch", Retention(), ""))
+    link.data_received(status[:9])
+    link.connection_lost(None)
+    link.connection_made(asyncio.Transport())
+    link.data_received(status)
+    assert worker.epoch == "epoch"
