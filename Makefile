@@ -23,7 +23,7 @@ test: $(VENV)/.dev ## Run all checks and tests, after installing what they need
 	$(MAKE) --no-print-directory lint
 	tests/run.sh $(ARGS)
 
-# The fewest folders that reach every part of the core. What is left out is in pyproject.toml, with its reason.
+# The fewest folders that reach every part of the core. pyproject.toml lists the code that is left out, with the reasons.
 COVERING := $(addprefix tests/,model log delivery api auth http client server rights serve mongodb postgresql)
 coverage: $(VENV)/.dev ## Measure which branches of the core its tests take, those in processes of their own included
 	@tests/setup.sh

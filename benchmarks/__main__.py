@@ -26,34 +26,40 @@ QUICK = {"seconds": 0.6, "share": 0.2, "settle": 0.1, "patience": 5.0}
 
 
 def main() -> int:
-    asked = _arguments()
+    """Runs what the command line asks for, and prints and writes the results. Returns the exit status: 1 if
+    `--check` found a missed target, 130 after Ctrl-C."""
+    arguments = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that every server is ended
     _raise_file_limit()
     load.BUILD.mkdir(exist_ok=True)
-    peers = _installed(asked.only or ((*MAIN, MONGODB) if asked.quick else tuple(PEERS)))
-    rows = [row for row in ROWS if row.key in asked.rows or (not asked.rows and (asked.long or not row.long))]
+    peers = _installed(arguments.only or ((*MAIN, MONGODB) if arguments.quick else tuple(PEERS)))
+    rows = [
+        row
+        for row in ROWS
+        if row.key in arguments.rows or (not arguments.rows and (arguments.long or not row.long))
+    ]
     server_core, load_core = machine.cores()
-    bench = Bench(server_core, load_core, **(QUICK if asked.quick else {"seconds": asked.seconds}))
-    about = _about(peers, asked.quick, asked.rounds)
+    bench = Bench(server_core, load_core, **(QUICK if arguments.quick else {"seconds": arguments.seconds}))
+    about = _about(peers, arguments.quick, arguments.rounds)
     os.sched_setaffinity(0, {load_core})  # away from the server
     print(table.heading(about), "\n", flush=True)
     began, done, stopped = time.monotonic(), list[Result](), False
     try:
         for row in rows:
-            done.append(_run(row, peers, bench, 1 if row.long else asked.rounds))
+            done.append(_run(row, peers, bench, 1 if row.long else arguments.rounds))
             print(table.block(done[-1]), flush=True)
     except KeyboardInterrupt:
         _progress("")
-        print("stopped; what is done is written", file=sys.stderr)
+        print("stopped; the finished rows are written", file=sys.stderr)
         stopped = True
-    results.write(asked.json, {**about, "seconds": round(time.monotonic() - began)}, done)
+    results.write(arguments.json, {**about, "seconds": round(time.monotonic() - began)}, done)
     print(table.summary(done))
-    print(f"{time.monotonic() - began:.0f} s; {asked.json} has every round")
-    if asked.quick:
+    print(f"{time.monotonic() - began:.0f} s; {arguments.json} has every round")
+    if arguments.quick:
         print("--quick: small and once. It shows that everything works; its figures are not to be quoted.")
     if stopped:
         return 130
-    return 1 if asked.check and any(result.missed for result in done) else 0
+    return 1 if arguments.check and any(result.missed for result in done) else 0
 
 
 def _run(row: Row, peers: dict[str, Peer], bench: Bench, rounds: int) -> Result:
@@ -147,9 +153,9 @@ def _arguments() -> argparse.Namespace:
         help="where all figures go (default: %(default)s)",
     )
     parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
-    asked = parser.parse_args()
-    asked.rounds = asked.rounds or (1 if asked.quick else 3)
-    return asked
+    arguments = parser.parse_args()
+    arguments.rounds = arguments.rounds or (1 if arguments.quick else 3)
+    return arguments
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ PANELS = (
 
 
 def chart(document: Mapping[str, Any]) -> str:
-    """The picture, without rows that were not run."""
+    """Draws the rows of `document`, the JSON of a run, as SVG; rows that were not run are left out."""
     rows = {row["key"]: row for row in document["rows"]}
     parts, y = [], GAP + 4
     for panel in PANELS:
@@ -106,6 +106,7 @@ class Bar:
 
     @property
     def kind(self) -> str:
+        """The bar's class in `STYLE`."""
         kinds = {"floor": "floor", "roomcast": "ours"}
         return kinds.get(self.peer.partition("-")[0], "other")
 
@@ -144,6 +145,8 @@ def _footer(document: Mapping[str, Any]) -> list[str]:
 
 
 def main() -> None:
+    """Draws the file that the command line names into another one. Raises `SystemExit` with the usage unless two
+    are named."""
     if len(sys.argv) != 3:
         raise SystemExit(__doc__)
     picture = chart(json.loads(Path(sys.argv[1]).read_text()))

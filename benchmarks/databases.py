@@ -202,16 +202,17 @@ def _paced_round(log: str, seconds: float) -> tuple[float, float, float]:
 
 
 def main() -> None:
+    """Prints both tables, for the logs and seconds that the command line names."""
     parser = argparse.ArgumentParser(description="The logs side by side.")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--logs", default="sqlite,postgresql,ferretdb,secantusdb")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     print("| log | servers | publishes/s | least share | server µs | database µs | cores busy |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    logs = asked.logs.split(",")
+    logs = arguments.logs.split(",")
     for log in logs:
         for count in (1,) if log == "sqlite" else (1, 2, 3):
-            found = _race(log, count, asked.seconds)
+            found = _race(log, count, arguments.seconds)
             print(
                 f"| {log} | {count} | {found.publishes:,.0f} | {found.least_share:.2f} | {found.server_us:.0f} "
                 f"| {found.database_us:.0f} | {found.cores:.1f} |",
@@ -220,7 +221,7 @@ def main() -> None:
     print(f"\n| log, {PACE}/s | answer p50 ms | delivery p50 ms | on another server p50 ms |")
     print("| --- | --- | --- | --- |")
     for log in logs:
-        answer, own, other = _paced_round(log, asked.seconds)
+        answer, own, other = _paced_round(log, arguments.seconds)
         print(f"| {log} | {answer:.1f} | {own:.1f} | {other:.1f} |", flush=True)
 
 

@@ -1,10 +1,9 @@
-"""Our decoder of event streams beside others' on the same bytes: `python -m benchmarks.decoders`.
+"""Compares our decoder of event streams with others on the same bytes: `python -m benchmarks.decoders`.
 
-Messages of 1 KB, framed as roomcast frames them. Each decoder is given pieces of bytes and makes events of them,
-as it does for its users: httpx-sse from an httpx response, since it decodes what that gives; and its decoder by
-itself, without httpx's part. They take turns, and the least CPU time of many turns counts: whatever else a machine
-does makes a turn longer, and none shorter.
-"""
+Messages of 1 KB, framed as roomcast frames them. Each decoder makes events of pieces of bytes, as it does for its
+users: httpx-sse from an httpx response, since it decodes what that gives; and its decoder alone, without httpx's
+part. They take turns, and the least CPU time of many turns counts: other work on the machine makes a turn longer,
+never shorter."""
 
 from __future__ import annotations
 
@@ -28,14 +27,14 @@ BODY = b'{"room":"developers","user":"anonymous","text":"%b"}' % (b"was geht ab 
 Pieces = Sequence[bytes]
 
 
-def stream() -> list[bytes]:
+def _stream() -> list[bytes]:
     """The bytes of each message as the server writes it."""
     written = (Message(n, "developers", None, 1_795_328_820_123, 0, BODY) for n in range(1, MESSAGES + 1))
     return [EventStream.message("k7w2m9x4qa", message) for message in written]
 
 
-def cut(stream: bytes, size: Callable[[], int]) -> Iterator[bytes]:
-    """The stream in pieces of these sizes."""
+def _cut(stream: bytes, size: Callable[[], int]) -> Iterator[bytes]:
+    """Yields the `stream` in pieces of these sizes."""
     start = 0
     while start < len(stream):
         end = start + size()
@@ -43,7 +42,7 @@ def cut(stream: bytes, size: Callable[[], int]) -> Iterator[bytes]:
         start = end
 
 
-def roomcast(pieces: Pieces) -> int:
+def _roomcast(pieces: Pieces) -> int:
     decoder = Decoder()
     return sum(len(decoder.feed(piece)) for piece in pieces)
 
@@ -56,12 +55,12 @@ class _Body(httpx.SyncByteStream):
         return iter(self._pieces)
 
 
-def from_a_response(pieces: Pieces) -> int:
+def _httpx_sse(pieces: Pieces) -> int:
     response = httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=_Body(pieces))
     return sum(1 for _ in httpx_sse.EventSource(response).iter_sse())
 
 
-def without_httpx(pieces: Pieces) -> int:
+def _httpx_sse_decoder(pieces: Pieces) -> int:
     text, lines, decoder = codecs.getincrementaldecoder("utf-8")("replace"), SSELineDecoder(), SSEDecoder()
     return sum(
         decoder.decode(line.rstrip("\n")) is not None
@@ -70,34 +69,34 @@ def without_httpx(pieces: Pieces) -> int:
     )
 
 
-def from_sseclient(pieces: Pieces) -> int:
+def _sseclient(pieces: Pieces) -> int:
     return sum(1 for _ in sseclient.SSEClient(iter(pieces)).events())
 
 
 DECODERS: Mapping[str, Callable[[Pieces], int]] = {
-    "roomcast": roomcast,
-    "httpx-sse": from_a_response,
-    "its decoder alone": without_httpx,
-    "sseclient-py": from_sseclient,
+    "roomcast": _roomcast,
+    "httpx-sse": _httpx_sse,
+    "its decoder alone": _httpx_sse_decoder,
+    "sseclient-py": _sseclient,
 }
 
 
-def cases() -> Mapping[str, Pieces]:
-    """The same stream in pieces of another size."""
-    messages, chance = stream(), random.Random(1)
+def _cases() -> Mapping[str, Pieces]:
+    """Returns the same stream in pieces of several sizes."""
+    messages, chance = _stream(), random.Random(1)
     whole = b"".join(messages)
     return {
-        "64 KiB at a time": [*cut(whole, lambda: 65_536)],
-        "1 B to 64 KiB, at random": [*cut(whole, lambda: chance.randint(1, 65_536))],
-        "1 B to 32 KiB, at random": [*cut(whole, lambda: chance.randint(1, 32_768))],
-        "1 B to 8 KiB, at random": [*cut(whole, lambda: chance.randint(1, 8_192))],
-        "1 B to 2 KiB, at random": [*cut(whole, lambda: chance.randint(1, 2_048))],
+        "64 KiB at a time": [*_cut(whole, lambda: 65_536)],
+        "1 B to 64 KiB, at random": [*_cut(whole, lambda: chance.randint(1, 65_536))],
+        "1 B to 32 KiB, at random": [*_cut(whole, lambda: chance.randint(1, 32_768))],
+        "1 B to 8 KiB, at random": [*_cut(whole, lambda: chance.randint(1, 8_192))],
+        "1 B to 2 KiB, at random": [*_cut(whole, lambda: chance.randint(1, 2_048))],
         "a message at a time": messages,
     }
 
 
-def turn(decode: Callable[[Pieces], int], pieces: Pieces) -> float:
-    """Microseconds for a message."""
+def _turn(decode: Callable[[Pieces], int], pieces: Pieces) -> float:
+    """Returns the CPU time for a message, in µs."""
     began = time.process_time()
     assert decode(pieces) == MESSAGES
     return (time.process_time() - began) * 1e6 / MESSAGES
@@ -106,8 +105,8 @@ def turn(decode: Callable[[Pieces], int], pieces: Pieces) -> float:
 def main() -> None:
     """Prints the table: µs for a message, and how many times ours that is."""
     print("| pieces |", " | ".join(DECODERS), "|\n| --- |", " --- |" * len(DECODERS))
-    for name, pieces in cases().items():
-        turns = [[turn(decode, pieces) for decode in DECODERS.values()] for _ in range(TURNS)]
+    for name, pieces in _cases().items():
+        turns = [[_turn(decode, pieces) for decode in DECODERS.values()] for _ in range(TURNS)]
         times = [min(spent) for spent in zip(*turns, strict=True)]
         cells = [f"{times[0]:.2f} µs", *(f"{spent:.2f} µs, × {spent / times[0]:.1f}" for spent in times[1:])]
         print(f"| {name} |", " | ".join(cells), "|", flush=True)

@@ -19,8 +19,8 @@ _ROWS = [Key(name=f"bench-{n}", sha256=sha256(key), read=("*",), publish=("*",))
 
 
 def configured(folder: Path) -> Path:
-    """Writes a file for `--config`. Requests without a credential may do everything, so that one server serves
-    both."""
+    """Writes a file for `--config` into `folder`, and returns its path. Requests without a credential may do
+    everything, so that one server serves both."""
     (folder / "secret").write_text(_SECRET)
     rows = "".join(
         f'[[key]]\nname = "{row.name}"\nsha256 = "{row.sha256}"\nread = ["*"]\npublish = ["*"]\n' for row in _ROWS
@@ -31,14 +31,15 @@ def configured(folder: Path) -> Path:
 
 
 def keys(folder: Path) -> Path:
-    """Writes the keys, one a line."""
+    """Writes the keys into a file in `folder`, one a line, and returns its path."""
     file = folder / "keys"
     file.write_text("\n".join(_TEXTS))
     return file
 
 
 def tickets(folder: Path, count: int) -> Path:
-    """Writes `count` new tickets, one a line, that no request has used before."""
+    """Writes `count` new tickets, which no request has used before, into a file in `folder`, one a line. Returns
+    its path."""
     secrets, by, now = Secrets.of_text(_SECRET, "the secret"), grantor_of(_ROWS[0]), time.time()
     made = (
         seal(secrets, by, rooms=[ROOM], publish=[ROOM], sub=str(n), now=now, seconds=3600) for n in range(count)

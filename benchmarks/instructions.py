@@ -60,8 +60,8 @@ def packages() -> Mapping[str, str]:
 
 
 def count(valgrind: str = "valgrind", timeout: float | None = None) -> Mapping[str, int]:
-    """Instructions for each unit of each operation. Raises `CalledProcessError`, whose `stderr` says why, and
-    `TimeoutExpired`."""
+    """Returns the instructions for each unit of each operation, counted by the program `valgrind` within `timeout`
+    seconds (None: for ever). Raises `CalledProcessError`, whose `stderr` says why, and `TimeoutExpired`."""
     with tempfile.TemporaryDirectory() as folder:
         counts = f"{folder}/counts"
         command = [
@@ -105,6 +105,7 @@ def stored() -> dict[str, Any]:
 
 
 def main() -> None:
+    """Counts, prints the counts with their changes, and stores them."""
     known, counts = stored(), count()
     before = known.get(interpreter(), {}).get("counts", {})
     for name, new in counts.items():
@@ -114,7 +115,8 @@ def main() -> None:
 
 
 def change(old: int | None, new: int | None) -> str:
-    """The difference to the previous count, in percent."""
+    """Returns the difference of the count `new` to `old` in percent; None stands for an operation that is not
+    there."""
     if old is None:
         return "new"
     return "gone" if new is None else f"{new / old - 1:+.1%}"

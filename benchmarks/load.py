@@ -28,7 +28,8 @@ class Failed(Exception):
 
 
 def build(source: Path) -> Path:
-    """The compiled program, compiled again only if its source is newer."""
+    """Compiles the C program `source` if it is newer than its program, and returns that. Raises `SystemExit`
+    without a compiler."""
     program = BUILD / source.stem
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
         if shutil.which(CC) is None:
@@ -39,11 +40,13 @@ def build(source: Path) -> Path:
 
 
 def compiler() -> str:
+    """Returns the name and version of the C compiler."""
     return subprocess.run([CC, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
 
 
 def run(server: Server, core: int, options: Mapping[str, object], limit: float = 120) -> Figures:
-    """One run of the sink against a server. Raises `Failed`."""
+    """Runs the sink once against a `server`, on one `core`, with `options` as flags. Returns its figures. Raises
+    `Failed`, also after `limit` seconds."""
     with _sink(server, core, options) as sink:
         try:
             said, _ = sink.communicate(timeout=limit)
@@ -53,8 +56,9 @@ def run(server: Server, core: int, options: Mapping[str, object], limit: float =
 
 
 @contextmanager
-def held(server: Server, core: int, options: Mapping[str, object]) -> Iterator[Figures]:
-    """The sink's followers, open as long as the block runs. Raises `Failed`."""
+def open_followers(server: Server, core: int, options: Mapping[str, object]) -> Iterator[Figures]:
+    """Keeps the sink's followers of a `server` open as long as the block runs. The sink has one `core`, and
+    `options` as flags. Yields its figures. Raises `Failed`."""
     with _sink(server, core, {**options, "hold": True}) as sink:
         assert sink.stdout is not None
         assert sink.stdin is not None

@@ -46,7 +46,7 @@ def _cpu_model() -> str:
 
 
 def family(pid: int) -> list[int]:
-    """A process and all its descendants."""
+    """Returns the process `pid` and all its descendants."""
     found = [pid]
     for parent in found:
         for children in Path(f"/proc/{parent}/task").glob("*/children"):
@@ -55,7 +55,7 @@ def family(pid: int) -> list[int]:
 
 
 def resident_kb(pids: Iterable[int]) -> int:
-    """The processes' resident memory, in KB."""
+    """Returns the resident memory of the processes `pids`, in KB."""
     return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE // 1024 for pid in pids)
 
 
@@ -82,9 +82,12 @@ def busy_seconds() -> float:
 
 
 def syncs_per_second(folder: Path, seconds: float, growing: bool = False) -> float:
-    """How often the file system under `folder` makes a 4 KB page durable, one by one, with `fdatasync`: over
-    what is there, as in SQLite's log once it has wrapped, or at the end of a file that grows, whose size has to be
-    written, too. The median of ten slices: a file system's own housekeeping stops the disk now and then."""
+    """Returns how often a second the file system under `folder` makes a 4 KB page durable, one by one, with
+    `fdatasync`, measured for `seconds`.
+
+    It writes over what is there, as in SQLite's log once it has wrapped; with `growing`, at the end of a file that
+    grows, whose size has to be written, too. It is the median of ten slices: a file system's own housekeeping
+    stops the disk now and then."""
     path = folder / "syncs"
     file = os.open(path, os.O_RDWR | os.O_CREAT)
     try:
@@ -108,7 +111,7 @@ def _syncs(file: int, offsets: Iterator[int], seconds: float) -> float:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """CPU time of these processes so far, their threads included."""
+    """Returns the CPU time of the processes `pids` so far, their threads included."""
     total = 0
     for pid in pids:
         words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -23,6 +23,7 @@ SECONDS = 0.5
 @pytest.mark.benchmark(disable_gc=True, warmup=True, max_time=SECONDS)
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_time(benchmark: BenchmarkFixture, operation: Operation) -> None:
+    """Times an `operation` by pytest's fixture `benchmark`."""
     benchmark.group = operation.name.partition(":")[0]
     benchmark.name = operation.name + (f" ×{operation.units}" if operation.units > 1 else "")
     with operation.prepare() as call:

@@ -81,7 +81,7 @@ class Connection:
         self._writer = writer
 
     async def publish(self, text: str) -> str:
-        """The message's id. Raises `Failed` if it is refused."""
+        """Publishes a message with this `text`, padded. Returns its id. Raises `Failed` if it is refused."""
         body = json.dumps({"room": "room0", "text": text.ljust(MESSAGE)}).encode()
         length = f"Content-Length: {len(body)}"
         head = f"POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{length}"
@@ -104,7 +104,8 @@ async def _connected(port: int) -> AsyncIterator[Connection]:
 
 @dataclass
 class Race:
-    """Publishers on several servers, until all have stored so many since the last of the servers came in."""
+    """Publishers on several servers, which publish until `messages` are stored since the last server began to take
+    part."""
 
     ports: Sequence[int]
     messages: int
@@ -112,6 +113,8 @@ class Race:
     """The ids of the stored messages, by server."""
 
     async def run(self) -> Figures:
+        """Runs the race. Returns its figures: the publishes a second, the slowest server's share, and the numbers
+        that were left out. Raises `TimeoutError`."""
         self.stored = [[] for _ in self.ports]
         self._early = [0] * len(self.ports)
         self._began = time.monotonic()
@@ -145,12 +148,13 @@ class Race:
 
 @dataclass(frozen=True)
 class Share:
-    """One server alone, then two and four at once, each time on a new collection, publishing flat out. Not fewer
-    messages where it shall be quick: a share of a few turns says nothing."""
+    """One server alone, then two and four at once, each time on a new collection, publishing at full speed. A
+    quick run has as many messages: the share of a few turns would say nothing."""
 
     messages: int
 
     def measure(self, peer: Peer, bench: Bench) -> Figures:
+        """Measures the `peer` with the sizes and times of `bench`. Raises `Failed`."""
         figures: Figures = {"holes": 0}
         with _shared() as disturbed:
             for count in (1, 2, 4):
@@ -171,12 +175,13 @@ class Share:
 
 @dataclass(frozen=True)
 class Across:
-    """One message after another to one server, each awaited by a follower of another one; beside each, what the
-    database takes to answer a ping and to insert a document into a collection of its own."""
+    """One message after another to one server, each awaited by a follower of another one; and for comparison, how
+    long the database takes to answer a ping, and to insert a document into a collection of its own."""
 
     messages: int
 
     def measure(self, peer: Peer, bench: Bench) -> Figures:
+        """Measures the `peer` with the sizes and times of `bench`. Raises `Failed`."""
         with _shared() as disturbed, _servers(peer, 2) as (url, ports):
             try:
                 times = asyncio.run(self._run(url, ports, bench.part(self.messages)))

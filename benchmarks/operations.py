@@ -1,10 +1,10 @@
 """The hot path in small steps, each by itself: what `benchmarks.micro` times and `benchmarks.instructions` counts.
 
-A name says who pays where that step becomes dearer: each message (once, however many follow), each publish, each
-delivery, each message that is replayed, or each follow.
+A name begins with what pays for the step: each message (once, however many follow), each publish, each delivery,
+each message that is replayed, or each follow.
 
 Laws:
-- A call leaves things as it found them: what is stored is trimmed, what is written is read. The thousandth call
+- A call leaves things as it found them: what it stores is trimmed, what it writes is read. So the thousandth call
   does the same work as the tenth.
 - Nothing here waits: no timers, and threads only where `counted` is 0.
 """
@@ -94,7 +94,8 @@ OPERATIONS: list[Operation] = []
 def operation(
     name: str, *given: Any, units: int = 1, counted: int
 ) -> Callable[[Callable[..., Iterator[Call]]], Callable[..., Iterator[Call]]]:
-    """Registers what prepares an operation, to be called with `given`; the call it yields is the operation."""
+    """Registers the function that prepares the operation `name`, to be called with `given`; the call that it
+    yields is the operation. `units` and `counted` are those of `Operation`."""
 
     def register(prepare: Callable[..., Iterator[Call]]) -> Callable[..., Iterator[Call]]:
         context = contextmanager(prepare)
@@ -111,7 +112,7 @@ def operation(
 @operation("each message: framed as SSE, raw", WIRES[1], counted=400)
 @operation("each message: framed as NDJSON, chunked", WIRES[2], counted=400)
 @operation("each message: framed as NDJSON, raw", WIRES[3], counted=400)
-def framed(wire: Wire) -> Iterator[Call]:
+def _framed(wire: Wire) -> Iterator[Call]:
     message = _message(12_345)
     yield lambda: wire.message(EPOCH, message)
 
@@ -120,25 +121,25 @@ def framed(wire: Wire) -> Iterator[Call]:
 
 
 @operation("each publish: its body validated", counted=400)
-def validated() -> Iterator[Call]:
+def _validated() -> Iterator[Call]:
     yield lambda: parse_json(BODY, 65_536)
 
 
 @operation("each request: its head as sent before", counted=400)
-def known() -> Iterator[Call]:
+def _known() -> Iterator[Call]:
     with _context() as context:
         yield lambda: context.heads.find(PUBLISH)
 
 
 @operation("each request: its head with a trace of its own", counted=100)
-def traced() -> Iterator[Call]:
+def _traced() -> Iterator[Call]:
     traces = (PUBLISH.replace(b"\r\n\r\n", b"\r\ntraceparent: 00-%032x-01\r\n\r\n" % n) for n in count())
     with _context() as context:
         yield lambda: context.heads.find(next(traces))
 
 
 @operation("each request: its head sent for the first time", counted=100)
-def understood() -> Iterator[Call]:
+def _understood() -> Iterator[Call]:
     origins = (PUBLISH.replace(b"\r\n\r\n", b"\r\nOrigin: http://localhost:%04d\r\n\r\n" % n) for n in count())
     with _context() as context:
         yield lambda: context.heads.find(next(origins))
@@ -151,7 +152,7 @@ def understood() -> Iterator[Call]:
     units=GROUP * GROUP,
     counted=2,
 )
-def appended_to_memory(size: int) -> Iterator[Call]:
+def _appended_to_memory(size: int) -> Iterator[Call]:
     log = MemoryLog(Retention(RETAINED))
     tail = log.consumer("test", 0)
     drafts = [DRAFT] * size
@@ -171,7 +172,7 @@ def appended_to_memory(size: int) -> Iterator[Call]:
 
 @operation("each publish: committed to SQLite, alone", 1, counted=100)
 @operation("each publish: committed to SQLite, as one of a group of 32", GROUP, units=GROUP, counted=40)
-def committed_to_sqlite(size: int) -> Iterator[Call]:
+def _committed_to_sqlite(size: int) -> Iterator[Call]:
     requests = [AppendRequest([DRAFT], None)] * size
     with tempfile.TemporaryDirectory() as folder:
         opened = open_database(f"{folder}/log.db", new_epoch=False, synchronous="off")
@@ -187,7 +188,7 @@ def committed_to_sqlite(size: int) -> Iterator[Call]:
 
 @operation("each publish: through SQLite's thread and back, alone", 1, counted=0)
 @operation("each publish: through SQLite's thread and back, one of 32 at once", GROUP, units=GROUP, counted=0)
-def through_the_writers_thread(size: int) -> Iterator[Call]:
+def _through_the_writers_thread(size: int) -> Iterator[Call]:
     async def append() -> None:
         await asyncio.gather(*(log.append([DRAFT]) for _ in range(size)))
 
@@ -207,7 +208,7 @@ ROWS = [Key(name=f"bench-{n}", sha256=sha256(key), read=("*",), publish=("*",)) 
 
 
 def _tickets() -> Iterator[str]:
-    """A different head each time, as if it were new."""
+    """Yields a different ticket each time."""
     for row in cycle(ROWS):
         yield seal(
             SECRETS,
@@ -246,14 +247,14 @@ def _heads(head: bytes, kind: str) -> Iterator[bytes]:
 @operation("each publish: from its bytes to its answer's, each with a key", KEYED, units=GROUP, counted=20)
 @operation("each publish: from its bytes to its answer's, each with a ticket", TICKETED, units=GROUP, counted=20)
 @operation("each publish: from its bytes to its answer's, each with a new ticket", NEW, units=GROUP, counted=20)
-def published(kind: str) -> Iterator[Call]:
+def _published(kind: str) -> Iterator[Call]:
     with asyncio.Runner() as runner, _context(runner, kind) as context:
         loop = runner.get_loop()
         heads = _heads(PUBLISH, kind)
 
         async def publish() -> None:
             connection = FastPath(context)
-            connection.connection_made(cast(asyncio.Transport, Unread()))
+            connection.connection_made(cast(asyncio.Transport, _UnreadTransport()))
             for _ in range(GROUP):
                 connection.data_received(next(heads) + BODY)
                 await asyncio.sleep(0)  # the tail's turn: what is not delivered is not trimmed
@@ -267,7 +268,7 @@ def published(kind: str) -> Iterator[Call]:
 
 @operation("each request: its line rendered for the log, as text", TextLines, counted=200)
 @operation("each request: its line rendered for the log, as JSON", JsonLines, counted=200)
-def noted(rendering: Callable[[], Rendering]) -> Iterator[Call]:
+def _noted(rendering: Callable[[], Rendering]) -> Iterator[Call]:
     waiting, request = deque[str](maxlen=GROUP), rendering().request
     access.write_to(lambda *line: waiting.append(request(*line)))
     yield lambda: access.log_request("127.0.0.1", "POST", b"/messages", 201, 0.000123)
@@ -277,7 +278,7 @@ def noted(rendering: Callable[[], Rendering]) -> Iterator[Call]:
 # Each delivery.
 
 
-class Ear:
+class _KeepsUp:
     """A follower that takes everything at once."""
 
     def send(self, data: bytes) -> int:
@@ -292,13 +293,13 @@ class Ear:
 
 @operation("each delivery: from the hub to a follower, 1 message to 1,000", 1, units=FOLLOWERS, counted=20)
 @operation("each delivery: from the hub to a follower, 100 messages to 1,000", 100, units=FOLLOWERS, counted=10)
-def fed(burst: int) -> Iterator[Call]:
+def _fed(burst: int) -> Iterator[Call]:
     hub = Hub(EPOCH, 0, 0, window_bytes=256 * 1024)
     hub.feed(
         [_message(seq) for seq in range(1, RETAINED + 1)], 0, 0.0
     )  # full, so that each call evicts what it adds
     for _ in range(FOLLOWERS):
-        hub.join(ROOMS, WIRES[0], ear := Ear(), ear, 0.0)
+        hub.join(ROOMS, WIRES[0], follower := _KeepsUp(), follower, 0.0)
 
     def call() -> None:
         first = hub.position + 1
@@ -312,11 +313,11 @@ def fed(burst: int) -> Iterator[Call]:
     units=FOLLOWERS * FOLLOWERS // PREFIXES,
     counted=0,
 )
-def fed_by_prefix() -> Iterator[Call]:
+def _fed_by_prefix() -> Iterator[Call]:
     hub = Hub(EPOCH, 0, 0)
     rooms = [f"{n % PREFIXES:02}/{n:05}" for n in range(MANY_ROOMS)]
     for n in range(FOLLOWERS):
-        hub.join(Selection.of((), [f"{n % PREFIXES:02}/"]), WIRES[0], ear := Ear(), ear, 0.0)
+        hub.join(Selection.of((), [f"{n % PREFIXES:02}/"]), WIRES[0], follower := _KeepsUp(), follower, 0.0)
     hub.feed([_message(seq, room) for seq, room in enumerate(rooms, 1)], 0, 0.0)
 
     def call() -> None:
@@ -326,7 +327,7 @@ def fed_by_prefix() -> Iterator[Call]:
     yield call
 
 
-class Unused:
+class _EmptyTransport:
     """A transport whose socket takes everything at once."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -347,11 +348,11 @@ class Unused:
 
 
 @operation("each delivery: one write to a socket", units=WRITES, counted=10)
-def written_to_a_socket() -> Iterator[Call]:
+def _written_to_a_socket() -> Iterator[Call]:
     frame = WIRES[0].message(EPOCH, _message(12_345))
     with _loopback() as (near, far):
         connection = SocketConnection(Budget(2**26))
-        connection.take(cast(asyncio.Transport, Unused(near)))
+        connection.take(cast(asyncio.Transport, _EmptyTransport(near)))
         connection.write(frame)
         connection.write(frame)
         far.recv(len(frame), socket.MSG_WAITALL)
@@ -368,7 +369,7 @@ def written_to_a_socket() -> Iterator[Call]:
 
 
 @operation("each replayed message: found in the window of 10,000", units=REPLAYED, counted=1)
-def found_in_the_window() -> Iterator[Call]:
+def _found_in_the_window() -> Iterator[Call]:
     hub = Hub(EPOCH, 0, 0)
     hub.feed([_message(seq) for seq in range(1, REPLAYED + 1)], 0, 0.0)
 
@@ -386,12 +387,12 @@ def found_in_the_window() -> Iterator[Call]:
 
 
 @operation("each follow: a query and Accept as asked before", counted=400)
-def asked_again() -> Iterator[Call]:
+def _asked_again() -> Iterator[Call]:
     yield lambda: (preferred_format(ACCEPT), parse_query(QUERY)._replace(origin=After(f"{EPOCH}-12345")))
 
 
 @operation("each follow: a query and Accept of its own", counted=100)
-def asked_first() -> Iterator[Call]:
+def _asked_first() -> Iterator[Call]:
     # Beyond what is cached, as a client can make it: an ignored parameter, and a range that nothing has.
     asked, accept = QUERY + b"&token=" + b"x" * 256, ACCEPT + ", text/" + "x" * 256
     yield lambda: (preferred_format(accept), parse_query(asked)._replace(origin=After(f"{EPOCH}-12345")))
@@ -402,20 +403,20 @@ def asked_first() -> Iterator[Call]:
 @operation("each follow: from its bytes to its first, each with a ticket", TICKETED, counted=200)
 @operation("each follow: from its bytes to its first, each with a ticket in its URL", URL_TICKETED, counted=200)
 @operation("each follow: from its bytes to its first, each with a new ticket in its URL", NEW_URL, counted=200)
-def followed(kind: str) -> Iterator[Call]:
+def _followed(kind: str) -> Iterator[Call]:
     with asyncio.Runner() as runner, _context(runner, kind) as context:
         heads = _heads(FOLLOW, kind)
 
         async def follow() -> None:
             connection = FastPath(context)
-            connection.connection_made(cast(asyncio.Transport, transport := Unread()))
+            connection.connection_made(cast(asyncio.Transport, transport := _UnreadTransport()))
             connection.data_received(next(heads))
             transport.protocol.connection_lost(None)
 
         yield lambda: runner.get_loop().run_until_complete(follow())
 
 
-class Unread:
+class _UnreadTransport:
     """A transport whose client reads nothing."""
 
     protocol: asyncio.BaseProtocol

@@ -45,6 +45,7 @@ class Storm:
     """Rooms beside the one that is open."""
 
     def measure(self, peer: Peer, bench: Bench) -> Figures:
+        """Measures the `peer` with the sizes and times of `bench`. Raises `Failed` without Chromium."""
         chromium = shutil.which("chromium")
         if chromium is None:
             raise Failed("chromium is missing: apt-get install chromium")
@@ -98,7 +99,8 @@ def _fill(client: httpx.Client, count: int) -> None:
 
 
 def _storm(client: httpx.Client, rooms: Sequence[str], rate: int, seconds: float) -> int:
-    """Ten posts a second would come in lumps: as many as the clock allows, at least a hundred."""
+    """Posts as often as the clock allows, about a hundred times a second: ten larger posts a second would arrive
+    in lumps. Returns the number of messages."""
     began, sent = time.monotonic(), 0
     while (passed := time.monotonic() - began) < seconds:
         due = int(passed * rate) - sent

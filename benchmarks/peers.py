@@ -66,6 +66,7 @@ class Server:
 
     @property
     def pids(self) -> list[int]:
+        """Its processes."""
         return machine.family(self.pid)
 
 
@@ -263,13 +264,13 @@ PEERS = {
 
 
 def traced(peer: Peer) -> Peer:
-    """roomcast on SQLite, with its syncs recorded in the file `strace` beside its log."""
+    """Returns the `peer` as roomcast on SQLite, whose syncs are recorded in the file `strace` beside its log."""
     command = _roomcast("sqlite:bench.db", wrapper=(*STRACE, "strace"))
     return dataclasses.replace(peer, command=command, missing=_without_strace)
 
 
 def on_database(peer: Peer, url: str) -> Peer:
-    """roomcast on this database; several on one database serve the same log."""
+    """Returns the `peer` as roomcast on the database at `url`; several on one database serve the same log."""
     return dataclasses.replace(peer, command=_on_mongodb(url))
 
 
@@ -279,8 +280,8 @@ def _without_strace() -> str:
 
 @contextmanager
 def running(peer: Peer, core: int | None, replay: Path | None = None) -> Iterator[Server]:
-    """The peer on a free port, in a folder of its own, on one core, or on all. Raises `RuntimeError` where it does
-    not start."""
+    """Runs the `peer` on a free port, in a folder of its own, on one `core`, or on all (None). `replay` is a file
+    that the floor writes to new followers. Raises `RuntimeError` if it does not start."""
     cores = range(os.cpu_count() or 1) if core is None else {core}
     with tempfile.TemporaryDirectory(prefix=f"{peer.name}-", dir=load.BUILD) as folder:
         place = Place(Path(folder), free_port(), replay)
@@ -303,6 +304,7 @@ def running(peer: Peer, core: int | None, replay: Path | None = None) -> Iterato
 
 
 def free_port() -> int:
+    """Returns a TCP port that nobody uses now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

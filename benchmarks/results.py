@@ -54,14 +54,15 @@ class Result:
         ]
 
     def figure(self, peer: str, key: str) -> float:
-        """The median of the rounds; NaN if there is none."""
+        """Returns the median of the rounds for the figure `key` of a `peer`; NaN if there is none."""
         return _median([r.get(key, math.nan) for r in self.rounds.get(peer, ()) if "error" not in r])
 
     def open(self, verdict: Verdict) -> bool:
-        """Whether the target cannot be judged, since the other server is not in this run."""
+        """Whether the target of the `verdict` cannot be judged, since the other server is not in this run."""
         return verdict.target.against in PEERS and verdict.target.against not in self.rounds
 
     def failures(self, peer: str) -> list[str]:
+        """Returns the errors of the `peer`'s rounds."""
         return [r["error"] for r in self.rounds.get(peer, ()) if "error" in r]
 
     def disturbed(self) -> float:
@@ -69,7 +70,7 @@ class Result:
         return max((r.get("others", 0.0) for rounds in self.rounds.values() for r in rounds), default=0.0)
 
     def reached(self, verdict: Verdict) -> bool:
-        """Whether the target is reached, or another one of its group."""
+        """Whether the target of the `verdict` is reached, or another one of its group."""
         group, peer = verdict.target.group, verdict.peer
         return any(
             v.good for v in self.verdicts if v is verdict or (group and (v.target.group, v.peer) == (group, peer))
@@ -77,6 +78,7 @@ class Result:
 
     @property
     def missed(self) -> list[Verdict]:
+        """The verdicts on targets that could be judged and were not reached."""
         return [verdict for verdict in self.verdicts if not (self.reached(verdict) or self.open(verdict))]
 
 
@@ -106,7 +108,7 @@ def _meets(target: Target, reached: float) -> bool:
 
 
 def write(path: Path, about: Mapping[str, Any], results: Sequence[Result]) -> None:
-    """Everything as JSON, with the raw rounds."""
+    """Writes everything to `path` as JSON: the facts `about` the run, and `results` with their raw rounds."""
     document = {**about, "rows": [_row(result) for result in results]}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(_without_nan(document), indent=1, ensure_ascii=False) + "\n")

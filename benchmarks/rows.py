@@ -65,10 +65,14 @@ SELF = "self"
 
 
 def at_most(limit: float, figure: str, name: str, against: str = "", **more: object) -> Target:
+    """Makes a target: the `figure`, called `name`, is at most `limit`, divided by that of the peer `against` if
+    one is given. `more` are other fields of `Target`."""
     return Target(figure, name, limit, True, against, **more)  # type: ignore[arg-type]
 
 
 def at_least(limit: float, figure: str, name: str, against: str = "", **more: object) -> Target:
+    """Makes a target: the `figure`, called `name`, is at least `limit`, divided by that of the peer `against` if
+    one is given. `more` are other fields of `Target`."""
     return Target(figure, name, limit, False, against, **more)  # type: ignore[arg-type]
 
 

@@ -1,12 +1,12 @@
-"""`--workers` on a machine that is not here: 16 cores, a million followers, 100,000 of them in one
+"""Simulates `--workers` on a machine that we do not have: 16 cores, a million followers, 100,000 of them in one
 room.
 
 Each worker's loop is a queue with one server: all messages that came while a turn was running are the next turn,
 and each follower that any of them is for is written to once. The log process is another one: all appends that came
-while a group was being committed are the next group. The costs are those that were measured here, a core each.
+while a group was being committed are the next group. The costs are those that were measured here, on one core
+each.
 
-    python -m benchmarks.simulation
-"""
+    python -m benchmarks.simulation"""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Outcome:
 
 
 def simulate(plan: Plan, seed: int = 1) -> Outcome:
-    """Simulates the plan, message by message."""
+    """Simulates the `plan`, message by message. The same `seed` gives the same arrivals."""
     chance = random.Random(seed)
     stored, log_busy = _committed(plan, _arrivals(plan, chance))
     turns: list[float] = []
@@ -137,14 +137,15 @@ def _deliver(plan: Plan, stored: Stored, turns: list[float], done: dict[int, flo
     return spent
 
 
-def most(plan: Plan) -> float:
-    """Messages a second to small rooms at which the log process or a worker saturates its core."""
+def max_small_rate(plan: Plan) -> float:
+    """Returns the messages a second to small rooms at which the log process or a worker of `plan` saturates its
+    core."""
     each = MESSAGE + (plan.small * WRITE + PUBLISH) / plan.workers
     return min(1 / APPEND, 1 / each)
 
 
 def quantiles(values: Sequence[float], *parts: float) -> list[float]:
-    """In milliseconds."""
+    """Returns the quantiles of `values` (seconds) at each of `parts`, from 0 to 1, in milliseconds."""
     ordered = sorted(values)
     return [1000 * ordered[max(0, round(len(ordered) * part) - 1)] for part in parts]
 
@@ -165,7 +166,7 @@ def main() -> None:
         print(
             f"{workers} | {rate} | {others:,} | {' | '.join(shown)} | {outcome.busy:.0%} | {outcome.log_busy:.0%}"
         )
-    print(f"small rooms alone: {most(Plan(15, 1_000_000, 0, 0, 0)):,.0f} messages a second at most")
+    print(f"small rooms alone: {max_small_rate(Plan(15, 1_000_000, 0, 0, 0)):,.0f} messages a second at most")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ DISTURBED = 0.1
 
 
 def heading(about: Mapping[str, Any]) -> str:
-    """The machine and the versions."""
+    """Describes the machine and the versions, from the facts `about` a run."""
     machine = ", ".join(f"{name} {value}" for name, value in about["machine"].items())
     size = ["--quick: a fifth of the followers and messages that each row names, once"] * about["quick"]
     lines = [machine, f"commit {about['commit']}", *size]
@@ -25,7 +25,7 @@ def heading(about: Mapping[str, Any]) -> str:
 
 
 def block(result: Result) -> str:
-    """One row: its figures, its targets, its notes."""
+    """Returns the text of one row's `result`: its figures, its targets, its notes."""
     row = result.row
     columns = ["", "durable", *(figure.heading for figure in row.figures)]
     lines = [_cells(result, name, row.figures) for name in result.rounds]
@@ -39,7 +39,7 @@ def block(result: Result) -> str:
 
 
 def summary(results: Sequence[Result]) -> str:
-    """How many targets were reached, and each that was not."""
+    """Says how many targets of `results` were reached, and names each that was not."""
     judged = [v for result in results for v in result.verdicts if not result.open(v)]
     missed = [(result, verdict) for result in results for verdict in result.missed]
     lines = [f"{len(judged) - len(missed)} of {len(judged)} targets reached"]
@@ -64,7 +64,7 @@ def _cells(result: Result, peer: str, figures: Sequence[Figure]) -> list[str]:
 
 
 def number(value: float, digits: int) -> str:
-    """A number with separated thousands; a dash for none."""
+    """Writes a `value` with `digits` decimals and separated thousands; a dash for NaN."""
     return "–" if math.isnan(value) else f"{value:,.{digits}f}"
 
 

@@ -24,7 +24,7 @@ FILL_BATCH = 1_000
 CAP = 1_000
 
 
-async def fill(url: str, messages: int) -> None:
+async def _fill(url: str, messages: int) -> None:
     log = await open_log(url, retention=Retention(messages, 2**62), synchronous="off")
     drafts = [Draft(f"room{n % 50}", None, BODY) for n in range(FILL_BATCH)]
     for _ in range(messages // FILL_BATCH):
@@ -32,7 +32,7 @@ async def fill(url: str, messages: int) -> None:
     await log.close()
 
 
-async def publisher(log: Log, number: int, publishers: int, rate: float, done: asyncio.Event) -> list[float]:
+async def _publisher(log: Log, number: int, publishers: int, rate: float, done: asyncio.Event) -> list[float]:
     """Publishes at its share of `rate` (0: as fast as it is answered). Returns the seconds that each publish
     took."""
     times = []
@@ -48,7 +48,7 @@ async def publisher(log: Log, number: int, publishers: int, rate: float, done: a
     return times
 
 
-async def reached(log: Log) -> None:
+async def _wait_until_trimmed(log: Log) -> None:
     """Waits until nothing is left to trim."""
     while True:
         bounds = await log.bounds()
@@ -57,22 +57,22 @@ async def reached(log: Log) -> None:
         await asyncio.sleep(0.1)
 
 
-async def follow(log: Log, after: int) -> None:
+async def _follow(log: Log, after: int) -> None:
     async for _ in log.consumer("test", after):
         pass
 
 
-async def measure(url: str, options: argparse.Namespace, label: str, least_seconds: float) -> float:
+async def _measure(url: str, options: argparse.Namespace, label: str, least_seconds: float) -> float:
     log = await open_log(url, retention=Retention(CAP, 2**62))
     start = await log.bounds()
-    follower = asyncio.create_task(follow(log, start.newest))
+    follower = asyncio.create_task(_follow(log, start.newest))
     done = asyncio.Event()
     publishers = [
-        asyncio.create_task(publisher(log, n, options.publishers, options.rate, done))
+        asyncio.create_task(_publisher(log, n, options.publishers, options.rate, done))
         for n in range(options.publishers)
     ]
     began = time.perf_counter()
-    await asyncio.gather(reached(log), asyncio.sleep(least_seconds))
+    await asyncio.gather(_wait_until_trimmed(log), asyncio.sleep(least_seconds))
     seconds = time.perf_counter() - began
     done.set()
     times = [seconds for times in await asyncio.gather(*publishers) for seconds in times]
@@ -82,17 +82,18 @@ async def measure(url: str, options: argparse.Namespace, label: str, least_secon
     print(
         f"{label}: {len(times) / seconds:.0f} publishes/s, {trimmed / seconds:.0f} trimmed/s for {seconds:.1f} s"
     )
-    print(f"  {quantiles(times)}")
+    print(f"  {_quantiles(times)}")
     return seconds
 
 
-def quantiles(times: list[float]) -> str:
+def _quantiles(times: list[float]) -> str:
     times.sort()
     named = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "max": 1}
     return ", ".join(f"{name} {times[int((len(times) - 1) * part)] * 1e3:.2f} ms" for name, part in named.items())
 
 
 async def main() -> None:
+    """Fills a log, and prints both measurements, with the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--publishers", type=int, default=16)
@@ -101,9 +102,9 @@ async def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
         url = f"sqlite:{Path(directory) / 'log.db'}"
-        await fill(url, options.messages)
-        await measure(url, options, "while trimming", 0)
-        await measure(url, options, "with nothing to trim", 10)
+        await _fill(url, options.messages)
+        await _measure(url, options, "while trimming", 0)
+        await _measure(url, options, "with nothing to trim", 10)
 
 
 if __name__ == "__main__":

@@ -43,11 +43,12 @@ class Bench:
     """Results that are shared by all servers: the rates of the paced rows."""
 
     def part(self, count: int) -> int:
+        """Returns the part of `count` that this run uses, at least 1."""
         return max(1, math.ceil(count * self.share))
 
     def run(self, server: Server, options: Mapping[str, object]) -> Figures:
-        """Runs the sink against the server. Returns its figures, and the share of a core that other processes
-        used."""
+        """Runs the sink against the `server` with `options` as flags, beside this run's own. Returns its figures,
+        and in `others` the share of a core that other processes used."""
         given = {"seconds": self.seconds, "settle": self.settle, "timeout": self.patience, **options}
         with _quiet(server) as disturbed:
             figures = load.run(server, self.load_core, given)
@@ -58,7 +59,7 @@ class Work(Protocol):
     """A kind of work."""
 
     def measure(self, peer: Peer, bench: Bench) -> Figures:
-        """Starts the peer and measures it. Raises `Failed`."""
+        """Starts the `peer` and measures it, with the sizes and times of `bench`. Raises `Failed`."""
 
 
 @contextmanager
@@ -92,6 +93,7 @@ class FanOut:
     """The share of a core that the floor uses at the chosen rate; 0: full speed."""
 
     def measure(self, peer: Peer, bench: Bench) -> Figures:
+        """Measures the `peer` with the sizes and times of `bench`."""
         rate = self.rate(bench) if self.pace else 0
         with running(peer, bench.server_core) as server:
             return self._run(server, bench, rate)
@@ -108,7 +110,7 @@ class FanOut:
         return {**figures, "cpu_us": _per(figures, "deliveries"), "rate": rate}
 
     def rate(self, bench: Bench) -> float:
-        """Messages a second, computed from the floor's cost at a careful rate."""
+        """Returns the messages a second for `bench`, computed from the floor's cost at a careful rate."""
         if self not in bench.cache:
             followers = bench.part(self.followers)
             careful = self.pace / (followers * (10e-6 + self.padding * 2e-9))
@@ -126,6 +128,7 @@ class Publish:
     publishers: int
 
     def measure(self, peer: Peer, bench: Bench) -> Figures:
+        """Measures the `peer` with the sizes and times of `bench`."""
         with running(peer, bench.server_core) as server:
             folder = server.place.folder
             before = _syncs(folder, bench)
@@ -152,6 +155,7 @@ class Syncs:
     publishers: int
 
     def measure(self, peer: Peer, bench: Bench) -> Figures:
+        """Measures the `peer` with the sizes and times of `bench`. Raises `Failed` without strace."""
         if (how := traced(peer).missing()) != "":
             raise Failed(f"strace is missing: {how}")
         with running(traced(peer), bench.server_core) as server:
@@ -178,12 +182,13 @@ class Idle:
     followers: int
 
     def measure(self, peer: Peer, bench: Bench) -> Figures:
+        """Measures the `peer` with the sizes and times of `bench`. Raises `Failed` if followers are missing."""
         followers = bench.part(self.followers)
         with running(peer, bench.server_core) as server:
             time.sleep(bench.settle)
             empty, kernel = machine.resident_kb(server.pids), machine.kernel_kb()
             options = {"followers": followers, "timeout": 3 * bench.patience}
-            with _quiet(server) as disturbed, load.held(server, bench.load_core, options) as figures:
+            with _quiet(server) as disturbed, load.open_followers(server, bench.load_core, options) as figures:
                 time.sleep(bench.settle)
                 full, kernel_full = machine.resident_kb(server.pids), machine.kernel_kb()
         if figures["open"] < followers:
@@ -199,8 +204,9 @@ class Idle:
 
 @dataclass(frozen=True)
 class Requests:
-    """Publishes, and then followers of a quiet room that come in: what a request costs by itself. With `vary`,
-    both also with a head that differs in each request, in turn: what changes on the machine, changes for all."""
+    """Publishes, and then new followers of a quiet room: the cost of a request by itself. With `vary`, each is
+    also measured with a head that differs in every request. They take turns, so that a change on the machine
+    affects all."""
 
     publishers: int
     followers: int
@@ -208,6 +214,7 @@ class Requests:
     turns: int = 2
 
     def measure(self, peer: Peer, bench: Bench) -> Figures:
+        """Measures the `peer` with the sizes and times of `bench`, its kinds of requests in turn."""
         figures: Figures = {}
         kinds = {"": {}, "varied_": {"vary": True}} if self.vary else {"": {}}
         with running(peer, bench.server_core) as server:
@@ -232,7 +239,9 @@ class Requests:
         newcomers = {"follow": f"{server.peer.follow}&replay=none", "timeout": 3 * bench.patience}
         time.sleep(bench.settle)
         before = machine.cpu_seconds(server.pids)
-        with load.held(server, bench.load_core, {"followers": followers, **newcomers, **options}) as came:
+        with load.open_followers(
+            server, bench.load_core, {"followers": followers, **newcomers, **options}
+        ) as came:
             cpu = machine.cpu_seconds(server.pids) - before
         time.sleep(bench.settle)  # the server sees them go: that is not the next one's
         if came["open"] < followers:
@@ -246,10 +255,11 @@ _KNOWN = 5_000
 
 @dataclass(frozen=True)
 class Credentialed(Requests):
-    """The same without a credential, with a key of its own for each request, with tickets that came before, and
-    for followers with new tickets in their URLs, in turn on one server."""
+    """The same without a credential, with a different key for each request, with tickets that were used before,
+    and, for followers, with new tickets in their URLs. They take turns on one server."""
 
     def measure(self, peer: Peer, bench: Bench) -> Figures:
+        """Measures the `peer` with the sizes and times of `bench`, its kinds of credentials in turn."""
         figures: Figures = {}
         with running(peer, bench.server_core) as server:
             folder, followers = server.place.folder, bench.part(self.followers)
@@ -279,6 +289,7 @@ class Replay:
     messages: int
 
     def measure(self, peer: Peer, bench: Bench) -> Figures:
+        """Measures the `peer` with the sizes and times of `bench`, whose log is filled before."""
         messages = bench.part(self.messages)
         recorded = self._record(bench) if peer.name == "floor" else None
         with running(peer, bench.server_core, recorded) as server:
@@ -335,6 +346,7 @@ class Reconnect:
     behind: int = 10
 
     def measure(self, peer: Peer, bench: Bench) -> Figures:
+        """Measures the `peer` with the sizes and times of `bench`."""
         followers = bench.part(self.followers)
         options = {
             "followers": followers,
@@ -357,10 +369,10 @@ def _metric(server: Server, name: str) -> float:
 
 @dataclass(frozen=True)
 class Steady:
-    """A fan-out that goes on and on, with the memory looked at every few seconds once `warm` seconds are over.
+    """A fan-out that lasts, whose memory is sampled every few seconds after the first `warm` seconds.
 
-    The log is filled before, with somebody listening, as it is in a server that has run a while: at this pace it
-    would take eight minutes to reach its cap of 10,000 messages, and grow by 1 KB each on the way."""
+    The log is filled before, with a follower listening, as in a server that has run for a while: at this pace it
+    would take eight minutes to reach its cap of 10,000 messages, and grow by 1 KB with each."""
 
     fan_out: FanOut
     seconds: float
@@ -368,6 +380,7 @@ class Steady:
     every: float = 5
 
     def measure(self, peer: Peer, bench: Bench) -> Figures:
+        """Measures the `peer` with the sizes and times of `bench`, after the log was filled."""
         rate = self.fan_out.rate(bench)
         with running(peer, bench.server_core) as server:
             _fill(server, bench, bench.part(_RETAINED), followers=1)

@@ -1,8 +1,7 @@
-"""One process against workers, on all cores, with the load beside them: `python -m benchmarks.workers`.
+"""Compares one process with workers, on all cores, with the load beside them: `python -m benchmarks.workers`.
 
-The rounds are interleaved, and the costs are CPU time by the kernel's count, so that a busy machine spoils them as
-little as possible; rates and latencies it does spoil. Each figure is the median of the rounds.
-"""
+The rounds are interleaved, and each figure is the median of the rounds. The costs are CPU time as the kernel
+counts it, which a busy machine disturbs little; it does disturb rates and latencies."""
 
 from __future__ import annotations
 
@@ -31,7 +30,7 @@ IDLE = (5000, 17000)
 
 
 @contextmanager
-def serving(workers: int, log: str) -> Iterator[tuple[int, list[int]]]:
+def _serving(workers: int, log: str) -> Iterator[tuple[int, list[int]]]:
     """A server; its port and its processes."""
     with tempfile.TemporaryDirectory() as folder:
         options = ["--port=0", "--page-port=0", "--no-access-log", f"--log={log}", f"--workers={workers}"]
@@ -51,7 +50,7 @@ def serving(workers: int, log: str) -> Iterator[tuple[int, list[int]]]:
             process.wait(20)
 
 
-def run(port: int, pids: Sequence[int], options: Mapping[str, object], seconds: float) -> load.Figures:
+def _run(port: int, pids: Sequence[int], options: Mapping[str, object], seconds: float) -> load.Figures:
     """One run of the load."""
     said = subprocess.run(_command(port, pids, options, seconds), capture_output=True, text=True, timeout=120)
     return load._figures(said.stdout)
@@ -65,17 +64,17 @@ def _command(port: int, pids: Sequence[int], options: Mapping[str, object], seco
     return [str(load.build(load.SINK)), *flags]
 
 
-def proportional_kb(pids: Sequence[int]) -> int:
+def _proportional_kb(pids: Sequence[int]) -> int:
     """The memory of processes in KiB; shared pages are counted once."""
     texts = (Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids)
     return sum(int(kb) for text in texts for kb in re.findall(r"^Pss: +(\d+)", text, re.MULTILINE))
 
 
-def idle(workers: int) -> tuple[float, float]:
+def _idle(workers: int) -> tuple[float, float]:
     """KiB of a server without followers, and KiB of each further follower, when all that the processes share and
     then write to is their own already."""
-    with serving(workers, "memory:") as (port, pids):
-        before = proportional_kb(pids)
+    with _serving(workers, "memory:") as (port, pids):
+        before = _proportional_kb(pids)
         few, many = (_held_kb(port, pids, followers) for followers in IDLE)
         return before, (many - few) / (IDLE[1] - IDLE[0])
 
@@ -86,12 +85,13 @@ def _held_kb(port: int, pids: Sequence[int], followers: int) -> int:
     holding = subprocess.Popen(_command(port, pids, options, 5), stdin=pipe, stdout=pipe, text=True)
     assert holding.stdout
     load._figures(holding.stdout.readline())
-    held = proportional_kb(pids)
+    held = _proportional_kb(pids)
     holding.communicate()
     return held
 
 
 def main() -> None:
+    """Prints the costs for each number of workers that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2], help="numbers that are compared")
     parser.add_argument("--rounds", type=int, default=3)
@@ -105,7 +105,7 @@ def main() -> None:
         cost = _cost(rounds, "acked")
         print(f"durable, 32 connections: {number} workers, {rate:,.0f} publishes/s, {cost:.0f} µs CPU a publish")
     for number in given.workers:
-        whole, each = idle(number)
+        whole, each = _idle(number)
         print(f"memory: {number} workers, {whole / 1024:.1f} MiB idle, {each:.2f} KiB a follower")
 
 
@@ -113,8 +113,8 @@ def _rounds(given: argparse.Namespace, log: str, options: Mapping[str, object]) 
     found: dict[int, list[load.Figures]] = {number: [] for number in given.workers}
     for _ in range(given.rounds):
         for number in given.workers:
-            with serving(number, log) as (port, pids):
-                found[number].append(run(port, pids, options, given.seconds))
+            with _serving(number, log) as (port, pids):
+                found[number].append(_run(port, pids, options, given.seconds))
     return found
 
 

@@ -10,8 +10,9 @@ import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tests.certificate import Certificate
 from tests.conftest import require
-from tests.running import PATIENCE, wait_for
+from tests.running import PATIENCE, free_port, wait_for
 
 DOCS = Path(__file__).parents[1] / "docs"
 NGINX = """
@@ -63,14 +64,6 @@ class Proxy:
         self._process.wait(PATIENCE)
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    assert isinstance(port, int)
-    return port
-
-
 def lines(page: str, language: str) -> list[str]:
     """The code blocks of a page of the docs in one language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL)
@@ -82,16 +75,6 @@ def swap(text: str, others: Mapping[str, str]) -> str:
         assert old in text, old
         text = text.replace(old, new)
     return text
-
-
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """Makes a certificate for localhost; returns its file and the key's."""
-    key, cert = folder / "key.pem", folder / "cert.pem"
-    new = [require("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    command = [*new, *names, "-keyout", str(key), "-out", str(cert)]
-    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
-    return cert, key
 
 
 def run_nginx(folder: Path, port: int, lines: str) -> Proxy:
@@ -111,7 +94,8 @@ def nginx(folder: Path, behind: int) -> Proxy:
 def haproxy(folder: Path, behind: int) -> Proxy:
     port, tls_port = free_port(), free_port()
     both = folder / "both.pem"
-    both.write_text("".join(file.read_text() for file in certificate(folder)))
+    certificate = Certificate(folder)
+    both.write_text(certificate.cert.read_text() + certificate.key.read_text())
     others = {
         "127.0.0.1:8080": f"127.0.0.1:{behind}",
         "bind :80\n": f"bind 127.0.0.1:{port}\n",
@@ -125,9 +109,10 @@ def haproxy(folder: Path, behind: int) -> Proxy:
 
 def caddy(folder: Path, behind: int) -> Proxy:
     port, tls_port = free_port(), free_port()
-    cert, key = certificate(folder)
+    certificate = Certificate(folder)
     (text,) = lines("caddy.md", "caddyfile")
-    sites = f"http://:{port} {{\n\timport roomcast\n}}\nhttps://:{tls_port} {{\n\ttls {cert} {key}\n"
+    tls = f"tls {certificate.cert} {certificate.key}"
+    sites = f"http://:{port} {{\n\timport roomcast\n}}\nhttps://:{tls_port} {{\n\t{tls}\n"
     text = swap(text, {"127.0.0.1:8080": f"127.0.0.1:{behind}", "live.example.org {\n": sites})
     alone = "{\n\tadmin off\n\tauto_https disable_redirects\n\tskip_install_trust\n}\n"
     (folder / "Caddyfile").write_text(alone + text)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs pytest with the given arguments, twice as many workers as processors: tests wait for browsers, databases and
-# clocks most of the time. Tests that failed then run once more, one at a time. A test that was starved by its
-# neighbours passes on its own, and is named; one that fails on its own fails the run. More than ten failures are not
-# a matter of load, so they are not repeated.
+# Runs pytest with the given arguments and with twice as many workers as processors, since tests mostly wait for
+# browsers, databases and clocks. Failed tests then run once more, one at a time. A test that failed because of the
+# load passes on its own, and is named; one that fails on its own fails the run. More than ten failures do not come
+# from the load, so they are not repeated.
 set -uo pipefail
 cache=.pytest_cache/v/cache/lastfailed
 pytest=${PYTEST:-.venv/bin/pytest}

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -26,6 +27,13 @@ def wait_for(state: Callable[[], object], what: str, seconds: float = PATIENCE) 
     while not state():
         assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
         time.sleep(0.005)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that is free now. Another program may take it before the caller does."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 WORKERS = tuple(f"--workers={number}" for number in os.environ.get("ROOMCAST_TEST_WORKERS", "").split())

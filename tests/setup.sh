@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Brings what the tests need and pip cannot: Debian's Chromium, Firefox, nginx, HAProxy, Caddy and Varnish, curl, promtool,
-# openssl, strace, valgrind, a C compiler, mkfs.ext4, faketime, libfiu, PostgreSQL and PgBouncer, PHP, Node's packages and FerretDB,
-# where they are missing and this user may install them. Otherwise says what will be left out; in CI that is a failure.
+# Installs the programs for the tests that pip cannot: Debian's Chromium, Firefox, nginx, HAProxy, Caddy and Varnish, curl, promtool,
+# openssl, strace, valgrind, a C compiler, mkfs.ext4, faketime, libfiu, PostgreSQL and PgBouncer, PHP, Node's packages and FerretDB.
+# If this user may not install one, the script says which tests will be skipped; in CI that is a failure.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -12,14 +12,14 @@ for pair in chromium:chromium firefox-esr:firefox-esr nginx:nginx-light haproxy:
   PATH=$PATH:/usr/sbin command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
 [[ -f /usr/include/stdio.h ]] || missing+=(libc6-dev)
-# Debian puts the server's programs on no path. Its package would also make and start a cluster, which no test needs.
+# Debian puts PostgreSQL's programs on no path. Its package would also create and start a cluster, which no test needs.
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
 if ((${#missing[@]})); then
   if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
     apt-get update -qq
     offered=()
     for package in "${missing[@]}"; do
-      # Debian's testing release leaves a package out now and then: the others are installed all the same.
+      # Debian's testing release lacks a package now and then; the others are installed nevertheless.
       if [[ $(apt-cache policy "$package") =~ Candidate:\ [^\(] ]]; then
         offered+=("$package")
       else

@@ -42,7 +42,7 @@ _WORDS = [
 
 
 def blocking(source: str) -> str:
-    """The blocking form of an asynchronous module, not formatted yet."""
+    """Returns the blocking form of `source`, the text of an asynchronous module, not formatted yet."""
     text = _without_marked(source)
     for pattern, replacement in _WORDS:
         text = pattern.sub(replacement, text)

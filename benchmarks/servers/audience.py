@@ -28,5 +28,6 @@ class Audience(Generic[T]):
             self._queues[room].discard(queue)
 
     def tell(self, room: str, message: T) -> None:
+        """Puts the `message` into the queue of each follower of `room`."""
         for queue in self._queues[room]:
             queue.put_nowait(message)

@@ -22,12 +22,12 @@ audience: Audience[Message] = Audience()
 
 
 @app.get("/messages", response_class=EventSourceResponse)
-async def follow(room: str) -> AsyncIterable[Message]:
+async def _follow(room: str) -> AsyncIterable[Message]:
     with audience.joined(room) as queue:
         while True:
             yield await queue.get()
 
 
 @app.post("/messages", status_code=201)
-async def publish(message: Message) -> None:
+async def _publish(message: Message) -> None:
     audience.tell(message.room, message)

@@ -17,7 +17,7 @@ audience: Audience[str] = Audience()
 numbers = itertools.count(1)
 
 
-async def follow(request: Request) -> EventSourceResponse:
+async def _follow(request: Request) -> EventSourceResponse:
     async def messages() -> AsyncIterator[ServerSentEvent]:
         with audience.joined(request.query_params["room"]) as queue:
             while True:
@@ -26,11 +26,11 @@ async def follow(request: Request) -> EventSourceResponse:
     return EventSourceResponse(messages())
 
 
-async def publish(request: Request) -> Response:
+async def _publish(request: Request) -> Response:
     audience.tell(request.query_params["room"], (await request.body()).decode())
     return Response(status_code=201)
 
 
 app = Starlette(
-    routes=[Route("/messages", follow, methods=["GET"]), Route("/messages", publish, methods=["POST"])]
+    routes=[Route("/messages", _follow, methods=["GET"]), Route("/messages", _publish, methods=["POST"])]
 )

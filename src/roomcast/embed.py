@@ -246,5 +246,5 @@ def _encoded(fields: dict[str, Any]) -> bytes:
     try:
         return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        detail = f"is not what JSON can say: {error}"
+        detail = f"cannot be written as JSON: {error}"
         raise Invalid(f"the message {detail}", [Fault("", detail)]) from None

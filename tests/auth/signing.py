@@ -9,7 +9,7 @@ import warnings
 from functools import cache
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
@@ -19,12 +19,14 @@ _CURVES = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521
 
 @cache
 def private(kind: str, name: str = "") -> Any:
-    """A private key of the library cryptography. `kind` is RSA (or RSA and its bits), ES256, ES384 or Ed25519, and
-    `name` tells several of one kind apart."""
+    """A private key of the library cryptography. `kind` is RSA (or RSA and its bits), ES256, ES384, Ed25519 or
+    Ed448, and `name` tells several of one kind apart."""
     if kind.startswith("RSA"):
         return rsa.generate_private_key(65537, int(kind[3:] or 2048))
     if kind == "Ed25519":
         return ed25519.Ed25519PrivateKey.generate()
+    if kind == "Ed448":
+        return ed448.Ed448PrivateKey.generate()
     return ec.generate_private_key(_CURVES[kind])
 
 

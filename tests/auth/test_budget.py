@@ -117,7 +117,7 @@ def test_a_flood_that_has_ended_is_forgotten(budget: BadCredentialBudget, clock:
 def test_a_flood_of_many_addresses_holds_up_strangers_only(server: ConfiguredRights) -> None:
     assert asked(server, token(OWN, key=SECRET), HONEST) is None
     flood, number = bad(), 0
-    while asked(server, next(flood), f"198.51.100.{number}") is not RightsUnavailable:
+    while number < 3_000 and asked(server, next(flood), f"198.51.100.{number}") is not RightsUnavailable:
         number += 1
     assert number < 3_000
     assert asked(server, token({**OWN, "jti": "new"}, key=SECRET), HONEST) is None
@@ -150,6 +150,15 @@ def test_the_memory_for_addresses_is_bounded(budget: BadCredentialBudget) -> Non
         budget.charge(f"bad {number}", 0.0)
         budget.trust(f"good {number}")
     assert len(budget._each) == len(budget._trusted) == BUCKETS
+
+
+def test_the_client_that_sent_a_good_credential_least_recently_is_forgotten(budget: BadCredentialBudget) -> None:
+    for client in ("regular", *map(str, range(BUCKETS - 1)), "regular", "new"):
+        budget.trust(client)
+    budget.charge(FLOODER, 1.0)
+    budget.check("regular")
+    with pytest.raises(RightsUnavailable):
+        budget.check("0")
 
 
 def test_a_credential_is_hashed_once(server: ConfiguredRights, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,6 +123,15 @@ async def test_a_redirect_within_the_origin_is_followed(server: Server) -> None:
     assert server.asked == ["/jwks", "/keys"]
 
 
+async def test_three_redirects_are_followed(server: Server) -> None:
+    server.answers = {
+        "/a": ok(b"", "Location: /b", status="302 Found"),
+        "/b": ok(b"", "Location: /keys", status="302 Found"),
+        "/keys": ok(GOOD),
+    }
+    assert await server.keys(ok(b"", "Location: /a", status="302 Found")) == ["1"]
+
+
 async def test_a_fetch_does_not_wait_for_ever(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "SECONDS", 0.3)
     with pytest.raises(CannotFetch, match=r"no complete answer within 0\.3 s"):

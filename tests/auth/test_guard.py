@@ -1,7 +1,8 @@
-"""Which credential of a request decides, and where it is accepted."""
+"""The credential that decides, if a request has several, and where each is accepted."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -12,11 +13,16 @@ from roomcast.auth.keys import Keys, new_key, sha256
 from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.secrets import Secret, Secrets
 from roomcast.auth.tickets import OPENS_SECONDS, Grantor, seal
+from roomcast.auth.tokens.fetch import Fetched
+from roomcast.auth.tokens.issuer import TokenIssuer
+from roomcast.auth.tokens.issuers import Issuers
+from roomcast.auth.tokens.jwks import Jwks
 from roomcast.model.errors import BadCredential, Invalid, InvalidToken
 from roomcast.model.revocation import Revocation
 from roomcast.model.rooms import Selection
 from roomcast.model.settings.key import Key
 from roomcast.model.settings.limits import Quota
+from tests.running import PATIENCE
 
 KEY, OTHER = new_key("shop"), new_key("other")
 SECRETS = Secrets([Secret(b"0123456789abcdefghijklmnopqrstuvwxyz")])
@@ -147,6 +153,24 @@ def test_a_change_of_rights_is_reported(guard: Guard) -> None:
     guard.revoke([])
     guard.enforce(rights(KEY))
     assert len(changes) == 2
+
+
+async def test_new_rights_end_the_fetches_of_those_before() -> None:
+    async def hang(url: str) -> Fetched:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    def issuers(url: str) -> Issuers:
+        return Issuers([TokenIssuer(Grantor(url), Jwks(url, hang), frozenset(["ES256"]), audience="x")])
+
+    guard = Guard(Mode.RIGHTS, rights(issuers=issuers("https://a.example/jwks")))
+    guard.start_fetching()
+    (earlier,) = asyncio.all_tasks() - {asyncio.current_task()}
+    guard.replace(rights(issuers=issuers("https://b.example/jwks")))
+    await asyncio.wait([earlier], timeout=PATIENCE)
+    assert earlier.cancelled()
+    guard.stop_fetching()
+    await guard.rights.fetched()
 
 
 async def test_new_rights_take_the_place_of_those_before(guard: Guard) -> None:

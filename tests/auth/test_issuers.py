@@ -14,6 +14,7 @@ from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.secrets import Secret, Secrets
 from roomcast.auth.tickets import Grantor, seal
 from roomcast.auth.tokens import issuer, issuers
+from roomcast.auth.tokens.bad import BadToken
 from roomcast.auth.tokens.grants import from_templates
 from roomcast.auth.tokens.issuer import of_secrets
 from roomcast.auth.tokens.issuers import Issuers
@@ -40,6 +41,8 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "two").write_bytes(pem("ES256") + pem("RSA"))
     (tmp_path / "certificate").write_bytes(b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
     (tmp_path / "none").write_bytes(b"no key")
+    (tmp_path / "ed448").write_bytes(pem("Ed448"))
+    (tmp_path / "unknown").write_bytes(b"-----BEGIN PUBLIC KEY-----\nMAowBQYDKgMEAwEA\n-----END PUBLIC KEY-----\n")
     return tmp_path
 
 
@@ -64,6 +67,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a key on another curve": ({"public_keys": ["p521"]}, "is on the curve P-521"),
     "two keys in a file": ({"public_keys": ["two"]}, "has several keys: give each a file"),
     "no key": ({"public_keys": ["none"]}, "is not a public key in PEM"),
+    "a key of another kind": ({"public_keys": ["ed448"]}, "is not a key for RS256, PS256, ES256"),
+    "a key of an unknown kind": ({"public_keys": ["unknown"]}, "is not a public key in PEM"),
     "a key for none of its algorithms": (
         {"public_keys": ["rsa"], "algorithms": ["ES256"]},
         "is for PS256, RS256: name one of these in algorithms",
@@ -108,6 +113,15 @@ def test_several_issuers_need_what_tells_their_tokens_apart(folder: Path) -> Non
     assert configured(folder, dict(one), {"iss": B, "audience": "x", "public_keys": ["es2"]})
     with pytest.raises(BadOption, match="needs iss beside a secret"):
         configured(folder, {"public_keys": ["es"]}, secret_files=["secret"])
+
+
+def test_a_secret_is_text_or_a_file(folder: Path) -> None:
+    with pytest.raises(BadOption, match="a secret is given twice"):
+        configured(folder, secret=SECRET.decode(), secret_files=["secret"])
+
+
+async def test_rights_without_issuers_have_no_fetch_to_wait_for(folder: Path) -> None:
+    await configured(folder).fetched()
 
 
 def test_an_issuer_alone_configures_rights(folder: Path) -> None:
@@ -257,6 +271,13 @@ def test_lists_that_make_too_many_grants_refuse_the_token(folder: Path) -> None:
     with pytest.raises(InvalidToken) as raised:
         one.identify(token({**OWN, "a": many, "b": many}, "ES256"), NOW)
     assert raised.value.reason == "bad token: it has more than 1000 grants"
+
+
+def test_templates_share_the_bound_of_grants() -> None:
+    claims = {"a": [f"{number}" for number in range(600)]}
+    assert len(from_templates([template("x/{a}")], claims, "42")) == 600
+    with pytest.raises(BadToken, match="more than 1000 grants"):
+        from_templates([template("x/{a}"), template("y/{a}")], claims, "42")
 
 
 # What bad tokens cost

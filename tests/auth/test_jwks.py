@@ -69,7 +69,7 @@ class Asking:
         return f"{len(found)} tried"
 
     async def ask_until_told(self, kid: str, now: float, first_sent: float | None = None) -> str:
-        """The outcome when the fetch that it has begun is over."""
+        """The outcome after the fetch that the first attempt has begun."""
         self.ask(kid, now, first_sent)
         await self.source.fetched()
         return self.ask(kid, now, first_sent)
@@ -134,7 +134,7 @@ async def test_10_keys_outlive_a_failed_fetch_by_a_day() -> None:
 
 
 async def test_the_first_token_after_a_rotation_is_never_refused() -> None:
-    """Also right after a fetch, when none is due: an EventSource that is refused never asks again."""
+    """Not even right after a fetch, when no other is due: an EventSource that is refused never tries again."""
     provider = Provider(key("1"), seconds=DAY)
     asking = Asking(provider)
     assert await asking.ask_until_told("1", NOW) == "1 tried"
@@ -158,6 +158,19 @@ async def test_a_token_without_kid_may_be_signed_by_a_newer_key() -> None:
     await asking.source.fetched()
     assert provider.asked == 2
     asking.source.check_newer(None, NOW, NOW + 62)  # the keys are newer than the token
+
+
+async def test_a_token_with_an_unknown_key_is_refused_after_the_next_fetch() -> None:
+    """Its time counts from its first attempt: counted from each one, it would be told to retry for ever."""
+    source = Jwks("https://a.example/jwks", Provider(key("1"), seconds=DAY).get)
+    issuers = Issuers([TokenIssuer(Grantor(""), source, frozenset(["ES256"]))])
+    text = token({"sub": "42", "exp": NOW + 900}, "ES256", kid="2")
+    for now in (NOW, NOW + 100):
+        with pytest.raises(KeysUnavailable):
+            issuers.verify(text, now)
+        await source.fetched()
+    with pytest.raises(BadToken, match="unknown kid '2'"):
+        issuers.verify(text, NOW + 101)
 
 
 async def test_an_unknown_kid_is_found_once_it_is_published() -> None:
@@ -288,6 +301,16 @@ async def test_a_token_that_the_old_keys_refused_is_verified_again_by_new_ones()
     source.refresh(now)
     await source.fetched()
     assert issuers.verify(text, now).sub == "42"
+
+
+async def test_a_key_that_is_ignored_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def get(url: str) -> Fetched:
+        return Fetched((key("1"),), 300, ("key 1: has 1024 bits",))
+
+    source = Jwks("https://a.example/jwks", get)
+    source.refresh(NOW)
+    await source.fetched()
+    assert "one of the keys at https://a.example/jwks is ignored: key 1: has 1024 bits" in caplog.text
 
 
 async def test_a_bug_in_a_fetch_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:

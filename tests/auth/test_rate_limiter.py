@@ -109,7 +109,16 @@ def test_debt_is_told_and_paid_with_time(clock: Clock) -> None:
     assert limiter.debt_seconds("a") == pytest.approx(0.5)
     clock.now += 3600
     assert limiter.debt_seconds("a") == 0
+    limiter.charge("a", 15)  # the hour without debt saves up no more than the burst
+    assert limiter.debt_seconds("a") == pytest.approx(1)
     assert limiter.refused == 0
+
+
+@pytest.mark.parametrize("rate", [10, 33, 49])
+def test_a_burst_is_complete_in_spite_of_rounding(clock: Clock, rate: int) -> None:
+    """The sum of so many intervals is a little more than their product."""
+    clock.now = 100_000.1
+    assert taken(RateLimiter(rate, clock=clock), tries=1_000) == 10 * rate
 
 
 def test_the_least_recently_used_bucket_is_dropped_first(clock: Clock) -> None:

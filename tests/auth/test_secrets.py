@@ -1,4 +1,4 @@
-"""Which secrets are accepted, and the errors for others."""
+"""The secrets that are accepted, and the errors for others."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from roomcast.auth.leeway import LEEWAY_SECONDS
 from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.secrets import Secret, Secrets
 from roomcast.auth.tickets import Grantor
+from roomcast.auth.tokens import jose
 from roomcast.auth.tokens.fetch import Fetched
 from roomcast.auth.tokens.issuer import TokenIssuer, of_secrets
 from roomcast.auth.tokens.issuers import Issuers
@@ -386,3 +387,17 @@ def test_the_holder_of_an_expired_token_is_told_so(rights: ConfiguredRights) -> 
     with pytest.raises(InvalidToken) as raised:
         rights.identify(_own(exp=NOW - LEEWAY_SECONDS), NOW)
     assert (raised.value.detail, raised.value.reason) == ("expired", "bad token: it has expired")
+
+
+def test_a_signature_that_the_library_cannot_read_is_wrong(
+    rights: ConfiguredRights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger writes it: an error would be answered with 500."""
+
+    class Failing:
+        def verify(self, *signed: object) -> bool:
+            raise ValueError("too short")
+
+    monkeypatch.setitem(jose._ALGORITHMS, "ES256", Failing())
+    good = token(CLAIMS, "ES256", name="a", kid="es")
+    assert outcome(rights, good) == ("401 not valid", "bad token: wrong signature")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from roomcast.auth.keys import Keys
+from roomcast.auth.tokens.bad import BadToken
 from roomcast.auth.tokens.issuer import of_secrets
 from roomcast.auth.tokens.issuers import Issuers
 from roomcast.auth.verifier import Verifier
@@ -23,6 +25,12 @@ VALUES = st.recursive(
     max_leaves=5,
 )
 NAMES = st.sampled_from(["sub", "exp", "iat", "nbf", "iss", "aud", "roomcast", "user", "kid", "alg", "crit"])
+
+
+@pytest.mark.parametrize("text", ["", "a.b", "a.b.c.d"])
+def test_a_text_without_three_parts_is_no_token(text: str) -> None:
+    with pytest.raises(BadToken, match="does not have three parts"):
+        Issuers([], of_secrets(SECRETS)).verify(text, NOW)
 
 
 def ask(text: str) -> None:

@@ -90,7 +90,7 @@ def test_a_stream_goes_on_over_the_ends_of_its_credentials(
         return len(tab.given) >= 6
 
     eventually(page, publish, "some renewals")
-    eventually(page, lambda: len(tab.texts) >= len(sent), "all of it")
+    eventually(page, lambda: len(tab.texts) >= len(sent), "all messages")
     assert tab.texts == sent
     assert set(tab.states) <= {"connecting", "catching-up", "live"}
     assert page.evaluate("[seen.live, seen.gaps]") == [1, 0]

@@ -118,7 +118,7 @@ def test_a_stream_without_an_end_of_its_block_is_given_up(
     tab = Tab(somewhere, server, server=faulty.url)
     tab.until("following.state.until")
     assert tab.state["why"] == FOREIGN
-    eventually(somewhere, lambda: faulty.refused, "it to hang up")
+    eventually(somewhere, lambda: faulty.refused, "the module to hang up")
     assert faulty.taken < 256 * MIB  # of 512 offered: Firefox reads far ahead of its scripts
 
 
@@ -127,7 +127,7 @@ def test_a_page_without_end_is_given_up(somewhere: Page, server: Running, faulty
     tab = Tab(somewhere, server, server=faulty.url)
     tab.until("following.state.until")
     assert tab.state["why"] == FOREIGN
-    eventually(somewhere, lambda: faulty.refused, "it to hang up")
+    eventually(somewhere, lambda: faulty.refused, "the module to hang up")
     assert faulty.taken < 128 * MIB
 
 
@@ -149,7 +149,7 @@ def test_an_answer_to_a_publish_without_end_is_given_up(
         [f"{server.url}/roomcast.js", faulty.url],
     )
     assert told == (FOREIGN if status == 200 else f"the server answered {status} {_phrase(status)}")
-    eventually(somewhere, lambda: faulty.refused, "it to hang up")
+    eventually(somewhere, lambda: faulty.refused, "the module to hang up")
     assert faulty.taken < 128 * MIB
 
 

@@ -268,7 +268,7 @@ def test_a_room_keeps_no_more_text_than_a_browser_can_hold(page: Page, serve: Se
         page.wait_for_timeout(20)
         return texts(page).first.text_content() == "first"
 
-    wait_for(at_the_beginning, "what went to be read again")
+    wait_for(at_the_beginning, "the dropped messages to be read again")
 
 
 def test_a_long_text_is_folded_until_the_reader_opens_it(page: Page, server: Running) -> None:

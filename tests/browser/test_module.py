@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, Request, Route
 
 from tests.conftest import Serve, require
-from tests.running import PATIENCE, Running, wait_for
+from tests.running import PATIENCE, Running, free_port, wait_for
 from tests.test_docs import blocks
 
 ROOT = Path(__file__).parents[2]
@@ -216,10 +216,12 @@ def test_rooms_are_followed_by_what_their_names_begin_with(somewhere: Page, serv
     for room in ("team/7/a", "team/8/a", "team/7/b"):
         server.publish(room, room)
     tab = Tab(somewhere, server, "kitchen", prefixes="team/7/")
-    wait_for(lambda: tab.texts == ["team/7/a", "team/7/b"] and tab.state["name"] == "live", "what is retained")
+    wait_for(
+        lambda: tab.texts == ["team/7/a", "team/7/b"] and tab.state["name"] == "live", "the retained messages"
+    )
     for room in ("team/8/a", "team/7/c", "kitchen"):
         server.publish(room, room)
-    wait_for(lambda: tab.texts == ["team/7/a", "team/7/b", "team/7/c", "kitchen"], "what comes")
+    wait_for(lambda: tab.texts == ["team/7/a", "team/7/b", "team/7/c", "kitchen"], "the new messages")
     assert somewhere.evaluate("following.rooms") == ["kitchen"]
 
 
@@ -636,6 +638,24 @@ def test_the_decoder_passes_the_vectors(tmp_path: Path) -> None:
         console.log(JSON.stringify([cases.length > 0, wrong]));
     """
     assert _node(script, tmp_path) == [True, []]
+
+
+def test_a_follow_that_is_closed_while_it_waits_reports_nothing_more(tmp_path: Path) -> None:
+    script = f"""
+        import {{ follow }} from {json.dumps(MODULE.as_uri())};
+        const states = [];
+        const following = follow({{
+          server: "http://127.0.0.1:{free_port()}/",
+          rooms: "a",
+          onState({{ name, until }}) {{
+            states.push(name);
+            if (!until) return;
+            following.close();
+            setTimeout(() => console.log(JSON.stringify(states)));
+          }},
+        }});
+    """
+    assert _node(script, tmp_path) == ["connecting", "reconnecting"]
 
 
 def _node(script: str, folder: Path) -> Any:

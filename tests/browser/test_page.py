@@ -273,7 +273,7 @@ def test_after_an_absence_the_page_says_how_many_messages_came_and_how_many_are_
     expect(texts(page)).to_have_text(["seen"])
     expect(page.locator("#away")).to_be_hidden()
     read = "localStorage.getItem('roomcast.read') ?? ''"
-    eventually(page, lambda: "developers" in page.evaluate(read), "it to be remembered")
+    eventually(page, lambda: "developers" in page.evaluate(read), "the id to be remembered")
     page.goto("about:blank")
     for n in range(60):
         post(server, f"missed {n}")
@@ -470,7 +470,7 @@ def test_a_reload_between_storing_and_its_answer_stores_once(page: Page, server:
     page.route("**/messages", lose_the_answer)
     page.locator("#text").fill("stored")
     page.keyboard.press("Enter")
-    eventually(page, lambda: history(server)["messages"], "it to be stored")
+    eventually(page, lambda: history(server)["messages"], "the message to be stored")
     page.unroute("**/messages")
     page.reload()
     expect(page.locator("li.pending")).to_have_count(0)

@@ -72,7 +72,7 @@ def test_a_room_beyond_the_token_is_refused_and_the_others_stay(
     expect(texts(page)).to_have_text(["for ada"])
     page.locator("#room").fill("user/7")
     page.keyboard.press("Enter")
-    expect(page.locator("#access-why")).to_contain_text("does not give you access here")
+    expect(page.locator("#access-why")).to_contain_text("gives no access here")
     page.locator("#rooms a[data-room='user/42']").click()
     expect(page.locator("#access")).to_be_hidden()
     backend.publish(keyed, "still")
@@ -116,7 +116,7 @@ def test_axe_finds_nothing_where_a_token_is_asked_for(page: Page, backend: Backe
     expect(page.locator("#access-why")).to_be_visible()
     assert axe_in_views(page, 320) == []
     give(page, ticket(backend, keyed, "chat"))
-    expect(page.locator("#access-why")).to_contain_text("does not give you access here")
+    expect(page.locator("#access-why")).to_contain_text("gives no access here")
     expect(page.locator("#who")).to_have_text("ada")
     assert axe_in_views(page, 320) == []
 

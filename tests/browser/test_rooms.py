@@ -408,7 +408,7 @@ def test_the_last_read_ids_of_a_thousand_rooms_are_remembered(page: Page, server
     post(server, {"room": "kitchen", "text": "y"})
     link(page, "kitchen").click()
     stored = "Object.keys(JSON.parse(localStorage.getItem('roomcast.read')))"
-    eventually(page, lambda: "kitchen" in page.evaluate(stored), "it to be remembered")
+    eventually(page, lambda: "kitchen" in page.evaluate(stored), "the id to be remembered")
     assert len(page.evaluate(stored)) == 1000
     assert {"kitchen", "old 4999"} <= set(page.evaluate(stored))
 

@@ -139,7 +139,7 @@ def faulty(request: pytest.FixtureRequest) -> Iterator[str]:
     ],
     indirect=["faulty"],
 )
-def test_a_server_that_loses_or_doubles_messages_is_detected(faulty: str, words: str) -> None:
+def test_a_server_that_loses_or_duplicates_messages_is_detected(faulty: str, words: str) -> None:
     done = run("bench", faulty, "--followers=2", "--rate=20", "--seconds=1")
     published = re.search(r"published +(\d+) .* (\d+) refused", done.stdout)
     assert published, done.stdout

@@ -74,7 +74,7 @@ def test_an_export_continues_after_the_last_whole_line(server: Running, tmp_path
 @pytest.mark.parametrize(
     "content", ["my diary", "one\ntwo\n", '{"a": 1}\n', "\n\n", '{"id": 1, "room": "developers"}\n']
 )
-def test_a_file_that_is_no_export_is_not_changed(server: Running, tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_not_an_export_is_not_changed(server: Running, tmp_path: Path, content: str) -> None:
     server.post(VARIED)
     file = tmp_path / "diary.txt"
     file.write_text(content)
@@ -210,7 +210,7 @@ def _plain(line: str) -> object:
     return {name: value for name, value in json.loads(line).items() if name not in ("id", "timestamp")}
 
 
-def test_an_import_that_was_interrupted_doubles_nothing_when_it_runs_again(
+def test_an_import_that_was_interrupted_stores_nothing_twice_when_it_runs_again(
     server: Running, tmp_path: Path
 ) -> None:
     """The file has equal parts, which must all be stored. A refused line is the interruption."""
@@ -230,7 +230,9 @@ def test_an_import_that_was_interrupted_doubles_nothing_when_it_runs_again(
         assert server.get("/rooms").json()["rooms"][0]["messages"] == 1700
 
 
-def test_an_import_of_a_file_that_is_no_export_is_one_sentence(server: Running, tmp_path: Path) -> None:
+def test_an_import_of_a_file_that_is_not_an_export_is_refused_in_one_sentence(
+    server: Running, tmp_path: Path
+) -> None:
     (tmp_path / "x").write_text("no json\n")
     done = run("import", str(tmp_path / "x"), url=server.url)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)

@@ -168,7 +168,7 @@ def test_a_ticket_is_asked_for_with_the_token_and_printed_alone(scripted: Script
     assert (done.returncode, done.stdout, done.stderr) == (0, "rct1_x\n", "")
 
 
-def test_an_answer_that_is_no_ticket_is_not_shown(scripted: ScriptedServer) -> None:
+def test_an_answer_that_is_not_a_ticket_is_not_shown(scripted: ScriptedServer) -> None:
     running = aside(run, "ticket", "--room=a", url=scripted.url.removesuffix("/events"))
     scripted.next().answer("201 Created", "Content-Type: application/json", body=b'{"tiket": "rct1_x"}')
     done = running.result(TO_THE_END)
@@ -183,7 +183,7 @@ def test_a_ticket_for_nothing_or_for_no_time_is_not_asked_for(arguments: list[st
     assert "Traceback" not in done.stderr
 
 
-def test_a_header_of_the_same_name_goes_before_the_token(scripted: ScriptedServer) -> None:
+def test_a_header_of_the_same_name_overrides_the_token(scripted: ScriptedServer) -> None:
     url = scripted.url.removesuffix("/events")
     running = aside(run, "rooms", "--header=authorization: Basic eDp5", url=url, ROOMCAST_TOKEN=KEY)
     asked = scripted.next()

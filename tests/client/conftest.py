@@ -1,4 +1,4 @@
-"""Scripted servers, recorders and clients, all of which end with their test."""
+"""Fixtures: scripted servers, recorders and clients. All of them end with their test."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def scripted() -> Iterator[ScriptedServer]:
 
 @pytest.fixture(params=["sync", "async"])
 def kind(request: pytest.FixtureRequest) -> str:
-    """Which client: with `await` or without."""
+    """The client under test: `sync` or `async`."""
     return str(request.param)
 
 

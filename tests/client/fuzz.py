@@ -37,7 +37,7 @@ def _pieces(stream: bytes, sizes: bytes) -> Iterator[bytes]:
 
 
 def main(folder: Path, *options: str) -> None:
-    """Fuzzes; the first inputs are the vectors, whole and in small pieces."""
+    """Runs the fuzzer. Its first inputs are the vectors, whole and in small pieces."""
     for number, case in enumerate(CASES):
         for name, sizes in (("whole", b"\xff"), ("pieces", b"\x01")):
             (folder / f"{number}-{name}").write_bytes(sizes * _SIZES + stream_of(case))

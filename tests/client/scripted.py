@@ -1,5 +1,5 @@
-"""A server whose every byte the test writes, and a recorder of what a client makes of it. Both clients are driven
-in the same way, so that each test is written once."""
+"""A server whose every byte the test writes, and a recorder of the events that a client yields. Both clients are
+driven in the same way, so that each test is written once."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class ScriptedServer:
         return self._connections[-1]
 
     def is_quiet(self, seconds: float) -> bool:
-        """Whether nobody connects for so many seconds."""
+        """Whether no client connects for `seconds` seconds."""
         self._listening.settimeout(seconds)
         try:
             self._listening.accept()[0].close()
@@ -134,7 +134,7 @@ class ScriptedServer:
         return False
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # only Linux ends a thread's accept() so
+        with contextlib.suppress(OSError):  # this ends the accept() of another thread only on Linux
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
         for connection in self._connections:

@@ -9,7 +9,7 @@ import httpx
 import msgspec
 import pytest
 
-from roomcast.client import Refused, errors
+from roomcast.client import Refused, Unreachable, errors
 from roomcast.client.attempts import Attempts, Reply
 from roomcast.client.body import BoundedBody, check_encoding
 from roomcast.client.http import HttpOptions, OutgoingRequest, check_location
@@ -90,6 +90,22 @@ def test_a_tls_error_is_found_behind_others() -> None:
     assert errors.bad_tls(httpx.ConnectError("refused")) is None
 
 
+def test_an_answer_in_plain_http_is_a_tls_error_with_advice() -> None:
+    plain = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
+    plain.reason = "WRONG_VERSION_NUMBER"
+    failed = httpx.ConnectError("failed")
+    failed.__cause__ = plain
+    with pytest.raises(Unreachable, match="speaks no TLS on this port: write http:// instead of https://"):
+        attempts().failed(failed)
+
+
+def test_an_attempt_that_can_never_succeed_is_not_repeated() -> None:
+    error = httpx.UnsupportedProtocol("gopher")
+    with pytest.raises(httpx.UnsupportedProtocol) as raised:
+        attempts().failed(error)
+    assert raised.value is error
+
+
 def attempts(patience: float = 1e9, method: str = "POST", max_answer: int | None = None) -> Attempts:
     return Attempts(OutgoingRequest(method, "http://host/x", max_answer=max_answer), patience, 1_000)
 
@@ -116,6 +132,28 @@ def test_pauses_between_attempts_double_up_to_five_seconds() -> None:
     assert all(2.5 <= pause <= 5 for pause in pauses[6:])
 
 
+def test_a_pause_that_outlasts_the_patience_is_not_begun() -> None:
+    response = answer(503, retry_after="7")
+    assert attempts(8.0).answered(response, BoundedBody(response, 0)) == 7
+    with pytest.raises(Refused, match="503"):
+        attempts(6.0).answered(response, BoundedBody(response, 0))
+
+
+def test_a_message_that_is_gone_at_the_second_attempt_was_deleted_by_the_first() -> None:
+    trying = attempts(method="DELETE")
+    with pytest.raises(Refused, match="410"):
+        answered(trying, 410)
+    trying.failed(CUT)
+    assert answered(trying, 410) == Reply(b"")
+
+
+def test_a_fresh_credential_is_tried_once_and_at_once() -> None:
+    trying = Attempts(OutgoingRequest("POST", "http://host/x"), 1e9, 1_000, renews_credential=True)
+    assert answered(trying, 401) == 0.0
+    with pytest.raises(Refused, match="401"):
+        answered(trying, 401)
+
+
 def test_the_bound_of_a_request_goes_before_the_clients() -> None:
     assert attempts(max_answer=7).max_bytes(answer(200)) == 7
     assert attempts().max_bytes(answer(200)) == 1_000
@@ -140,7 +178,7 @@ def test_a_redirect_may_lead_to_an_address_or_a_path(location: str) -> None:
     "location", ["", "http://h:0/", "http://h:65536/", "http://", "mailto:a@b", "http://[::1"]
 )
 def test_a_redirect_to_no_address_is_refused(location: str) -> None:
-    with pytest.raises(Refused, match="which is no address: check the URL"):
+    with pytest.raises(Refused, match="which is not an address: check the URL"):
         check_location(answer(302, location=location))
 
 

@@ -54,8 +54,8 @@ async def cutting(server: Running, seed: int) -> AsyncIterator[BadProxy]:
 async def publish_among_cuts(
     proxy: BadProxy, restart: Callable[[bool], object], client: AsyncClient, seed: int
 ) -> list[str]:
-    """Publishes batches with characters of one to four bytes, at a pace, until there were enough cuts; then a last
-    message."""
+    """Publishes batches at a steady pace until there were enough cuts, then a last message. The texts have
+    characters of one to four bytes."""
     chance, texts = random.Random(seed), list[str]()
     end = time.monotonic() + 6 * PATIENCE
     restarts = 0

@@ -194,3 +194,18 @@ def test_a_long_line_in_small_pieces_takes_time_in_proportion() -> None:
 def test_a_retry_of_very_many_digits_is_a_long_time() -> None:
     assert Decoder().feed(b"retry: " + b"9" * 10_000 + b"\n") == [Retry(10**12)]
     assert Decoder().feed(b"retry: " + b"0" * 10_000 + b"5\n") == [Retry(5)]
+
+
+@pytest.mark.parametrize("blocks", [3, 8])
+def test_blocks_without_data_give_no_event_and_set_the_last_id(blocks: int) -> None:
+    """Few blocks and many, which the decoder reads in different ways."""
+    stream = b"".join(b"id: %d\nevent: x\n\n" % number for number in range(blocks))
+    decoder = Decoder()
+    assert list(decoder.feed(stream)) == []
+    assert decoder.last_event_id == str(blocks - 1)
+    assert list(decoder.feed(b"data: y\n\n")) == [Event("message", "y", str(blocks - 1))]
+
+
+def test_a_block_without_data_between_others_gives_no_event() -> None:
+    stream = b"id: 1\ndata: a\n\nid: 2\nevent: x\n\nid: 3\ndata: c\n\n"
+    assert list(Decoder().feed(stream)) == [Event("message", "a", "1"), Event("message", "c", "3")]

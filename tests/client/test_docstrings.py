@@ -1,4 +1,4 @@
-"""`help()` on whatever users import from the client says each parameter and the result."""
+"""The docstrings of everything that users import from the client describe each parameter and the result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def functions() -> Iterator[tuple[str, Callable[..., Any]]]:
                         yield f"{name}.{own}", method
 
 
-# Objects that the client makes and its errors are not made by users.
+# Users do not create the errors, nor the objects that the client returns.
 NOT_FOR_USERS = ("EventSource.__init__", "Follower.__init__", "Refused.__init__", "TooMuch.__init__")
 FUNCTIONS = {name: function for name, function in functions() if name.removeprefix("Async") not in NOT_FOR_USERS}
 

@@ -1,4 +1,4 @@
-"""A few thousand runs of the fuzzer, which can also run for any time by itself."""
+"""A few thousand runs of the fuzzer. It can also run alone, for as long as one wants."""
 
 from __future__ import annotations
 

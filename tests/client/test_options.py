@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def test_the_address_of_a_server_has_no_query(make: Any, url: str) -> None:
 
 
 def test_the_error_for_an_address_shows_no_password() -> None:
-    with pytest.raises(ValueError, match="no address of a server") as raised:
+    with pytest.raises(ValueError, match="not the address of a server") as raised:
         Client("http://me:secret@host:99999")
     assert "secret" not in str(raised.value)
 
@@ -115,3 +116,20 @@ def test_a_type_checker_finds_each_mistake(tmp_path: Path) -> None:
         n for n, line in enumerate(MISSPELT.splitlines(), 1) if '"http://h", ' in line or "    client." in line
     }
     assert wrong == calls, checked.stdout
+
+
+class Awaitable:
+    """An awaitable that is no coroutine, such as a future."""
+
+    def __await__(self) -> Iterator[Any]:
+        yield
+
+
+async def _token() -> str:
+    return "token"
+
+
+@pytest.mark.parametrize("auth", [Awaitable, _token])
+def test_a_client_for_threads_refuses_functions_that_must_be_awaited(auth: Any) -> None:
+    with Client(auth=auth) as one, pytest.raises(TypeError, match="give it a plain function"):
+        one.rooms()

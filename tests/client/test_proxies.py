@@ -95,6 +95,11 @@ def test_the_variable_of_the_scheme_overrides_all_proxy(environment: pytest.Monk
     assert proxy_for(httpx.URL("http://example.com/")) == ("ALL_PROXY", "http://all.example:1")
 
 
+def test_a_proxy_is_for_its_own_scheme_only(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("https_proxy", "secure.example:2")
+    assert proxy_for(httpx.URL("http://example.com/")) is None
+
+
 def test_a_request_goes_through_the_proxy_unless_no_proxy_covers_it(
     environment: pytest.MonkeyPatch, scripted: ScriptedServer, client: MakeClient
 ) -> None:

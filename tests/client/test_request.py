@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from datetime import timedelta
 
 import msgspec
 import pytest
 
-from roomcast.client import Refused, request
+from roomcast.client import Client, Refused, request
 from roomcast.client.decode import Event
 from roomcast.client.http import OutgoingRequest
-from roomcast.client.messages import batch, check_empty, from_event, single
+from roomcast.client.messages import batch, check_empty, followers, from_event, page, rooms, single, ticket
 from roomcast.model.errors import RoomcastError
 
 BASE = "http://host"
@@ -68,11 +70,39 @@ def test_a_delete_has_no_body_in_its_answer() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"[" * 100_000, b'"\xff"'])
 def test_an_answer_without_a_message_raises_refused(body: bytes) -> None:
-    with pytest.raises(Refused, match="no answer of roomcast's"):
+    with pytest.raises(Refused, match="this answer is not from roomcast"):
         single(body)
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[{}]", b"[7]"])
 def test_an_answer_without_an_array_of_messages_raises_refused(body: bytes) -> None:
-    with pytest.raises(Refused, match="no answer of roomcast's"):
+    with pytest.raises(Refused, match="this answer is not from roomcast"):
         batch(body)
+
+
+@pytest.mark.parametrize("decode", [page, rooms, followers, ticket])
+@pytest.mark.parametrize("body", [b"", b"{}", b"[" * 100_000, b'"\xff"'])
+def test_an_answer_of_another_shape_raises_refused(decode: Callable[[bytes], object], body: bytes) -> None:
+    with pytest.raises(Refused, match="check that a roomcast server answers at this URL"):
+        decode(body)
+
+
+def test_a_ticket_that_cannot_be_read_is_not_shown() -> None:
+    with pytest.raises(Refused) as raised:
+        ticket(b'{"ticket": "rct1_x", "ends_in": "soon"}')
+    assert "rct1_" not in str(raised.value)
+
+
+@pytest.mark.parametrize("type", ["message", "gap", "live"])
+def test_an_event_that_roomcast_does_not_send_raises_refused(type: str) -> None:
+    with pytest.raises(Refused, match="this answer is not from roomcast: 'x'"):
+        from_event(Event(type, "x", ""))
+
+
+def test_json_that_is_already_encoded_is_sent_as_it_is() -> None:
+    asked = request.publish(BASE, {"room": "a", "data": msgspec.Raw(b'{"a": 1.0}')}, None)
+    assert asked.body == b'{"room":"a","data":{"a": 1.0}}'
+
+
+def test_the_signature_of_publish_names_the_missing_value() -> None:
+    assert "data: 'Any' = UNSET" in str(inspect.signature(Client.publish))

@@ -10,7 +10,7 @@ from msgspec.structs import fields
 import roomcast
 from roomcast.api.openapi import document
 from roomcast.client import Publication
-from roomcast.model.shapes import Message, Page
+from roomcast.model.shapes import HistoryPage, StoredMessage
 
 SCHEMAS = document("", [])["components"]["schemas"]
 
@@ -23,8 +23,8 @@ async def test_the_servers_messages_and_pages_have_the_fields_of_their_shapes() 
         stored = (await client.post("/messages", json=given)).json()
         page = (await client.get("/messages?room=a", headers={"accept": "application/json"})).json()
     assert page["messages"] == [stored]
-    assert set(stored) == {field.name for field in fields(Message)}
-    assert set(page) == {field.name for field in fields(Page)}
+    assert set(stored) == {field.name for field in fields(StoredMessage)}
+    assert set(page) == {field.name for field in fields(HistoryPage)}
 
 
 def test_a_publication_has_the_fields_of_the_api() -> None:

@@ -1,4 +1,4 @@
-"""The general EventSource, with `await` and without: the cases of LaunchDarkly's contract tests, and more."""
+"""Both clients with any server's event streams: the cases of LaunchDarkly's contract tests, and more."""
 
 from __future__ import annotations
 

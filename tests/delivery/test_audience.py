@@ -47,7 +47,7 @@ def audience(*sinks: Taking) -> Audience:
     return gathered
 
 
-def test_a_new_one_has_nobody_and_was_never_spoken_to() -> None:
+def test_a_new_audience_has_no_followers_and_no_write() -> None:
     new = Audience(Selection.of("a"), WIRES[1])
     assert (new.selection, new.wire, new.live, new.position, new.written_at) == (
         Selection.of("a"),
@@ -59,7 +59,7 @@ def test_a_new_one_has_nobody_and_was_never_spoken_to() -> None:
 
 
 @pytest.mark.parametrize("error", [BlockingIOError(), BrokenPipeError()])
-def test_each_gets_all_of_it_whatever_its_socket_and_the_one_before_took(error: OSError) -> None:
+def test_each_sink_gets_all_bytes_whatever_its_socket_or_the_one_before_took(error: OSError) -> None:
     sinks = [Taking(100), Taking(error), Taking(3), Taking(0), Taking(100)]
     audience(*sinks).write(DATA)
     assert [sink.sent + sink.written for sink in sinks] == [DATA] * 5

@@ -287,12 +287,12 @@ async def test_after_a_restart_of_the_log_the_server_is_not_ready_until_the_tail
     assert await engine.ready() == "the log is being read anew"
 
 
-async def test_a_log_that_cannot_be_asked_is_why_the_server_is_not_ready(engine: Engine, log: TroubledLog) -> None:
+async def test_a_log_that_cannot_be_read_is_why_the_server_is_not_ready(engine: Engine, log: TroubledLog) -> None:
     log.away = "It is away."
     assert await engine.ready() == "It is away."
 
 
-async def test_a_tail_that_does_not_come_is_why_the_server_is_not_ready(
+async def test_a_tail_that_does_not_catch_up_is_why_the_server_is_not_ready(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def never(position: int) -> None:
@@ -451,7 +451,7 @@ async def test_revocations_of_the_log_are_in_force_from_the_start(
     assert engine.streams.rights_changed
 
 
-async def test_a_log_that_is_away_keeps_no_guard_from_its_work(
+async def test_enforcement_starts_although_the_log_is_away(
     engine: Engine, log: TroubledLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail() -> Sequence[Revocation]:

@@ -17,9 +17,9 @@ from tests.delivery.fakes import RAW, RecordingSink, fed, message
 LINES = WIRES[3]
 
 
-def join(hub: Hub, rooms: str, ear: RecordingSink, wire: Wire = RAW) -> RecordingSink:
-    hub.join(Selection.of(rooms), wire, ear, ear, 0.0)
-    return ear
+def join(hub: Hub, rooms: str, sink: RecordingSink, wire: Wire = RAW) -> RecordingSink:
+    hub.join(Selection.of(rooms), wire, sink, sink, 0.0)
+    return sink
 
 
 def window(hub: Hub, rooms: str, after: int) -> list[int] | None:
@@ -28,11 +28,11 @@ def window(hub: Hub, rooms: str, after: int) -> list[int] | None:
 
 
 def test_all_that_one_turn_brings_is_one_write() -> None:
-    hub, ear = fed("a"), RecordingSink()
-    join(hub, "a", ear)
+    hub, sink = fed("a"), RecordingSink()
+    join(hub, "a", sink)
     fed("a", "b", "a", hub=hub)
-    assert len(ear.heard) == 1
-    assert ear.heard[0].count(b"id: ") == 2
+    assert len(sink.heard) == 1
+    assert sink.heard[0].count(b"id: ") == 2
 
 
 def test_rooms_are_told_apart_and_several_come_in_order() -> None:
@@ -65,20 +65,20 @@ def test_a_full_sink_leaves_with_the_position_it_was_written_to() -> None:
 
 
 def test_a_sink_that_is_full_at_a_heartbeat_has_lost_no_position() -> None:
-    hub, ear = fed("b", "b", "b"), RecordingSink(room=1)
-    join(hub, "a", ear)
+    hub, sink = fed("b", "b", "b"), RecordingSink(room=1)
+    join(hub, "a", sink)
     hub.audiences[Selection.of("a"), RAW].write(b":\n")
-    assert ear.behind == [3]
+    assert sink.behind == [3]
 
 
 def test_a_burst_is_split_and_a_sink_that_is_full_in_between_stops_there() -> None:
-    hub, ear = fed(), RecordingSink(room=2)
-    join(hub, "a", ear)
+    hub, sink = fed(), RecordingSink(room=2)
+    join(hub, "a", sink)
     body = b'{"room":"a","text":"%b"}' % (b"x" * (PIECE_BYTES // 4))
     hub.feed([message(seq, body=body) for seq in range(1, 21)], 0, 0.0)
-    assert len(ear.heard) == 2
-    assert max(map(len, ear.heard)) < 2 * PIECE_BYTES
-    assert window(hub, "a", ear.behind[0])[0] == ear.behind[0] + 1  # type: ignore[index]
+    assert len(sink.heard) == 2
+    assert max(map(len, sink.heard)) < 2 * PIECE_BYTES
+    assert window(hub, "a", sink.behind[0])[0] == sink.behind[0] + 1  # type: ignore[index]
 
 
 def test_the_window_gives_the_messages_after_a_position() -> None:
@@ -129,9 +129,9 @@ def test_the_newest_are_not_known_where_the_window_is_short() -> None:
 
 def test_a_write_to_no_sinks_of_an_audience_reaches_none() -> None:
     hub = fed()
-    ear = join(hub, "a", RecordingSink())
+    sink = join(hub, "a", RecordingSink())
     hub.audiences[Selection.of("a"), RAW].write(b":\n", [])
-    assert ear.heard == []
+    assert sink.heard == []
 
 
 def test_evicted_messages_leave_memory_even_with_many_rooms() -> None:
@@ -144,8 +144,8 @@ def test_evicted_messages_leave_memory_even_with_many_rooms() -> None:
 def test_nothing_is_left_of_rooms_that_are_left() -> None:
     hub = fed("a")
     for _ in range(3):
-        ear = join(hub, "xyz", RecordingSink())
-        hub.leave(Selection.of("xyz"), RAW, ear)
+        sink = join(hub, "xyz", RecordingSink())
+        hub.leave(Selection.of("xyz"), RAW, sink)
     gone: Sink = join(hub, "q", RecordingSink(room=0))
     fed("q", hub=hub)
     hub.leave(Selection.of("q"), RAW, gone)
@@ -157,21 +157,21 @@ def test_nothing_is_left_of_rooms_that_are_left() -> None:
 
 
 def test_a_follower_of_a_room_whose_messages_are_all_evicted_gets_the_next_one() -> None:
-    hub, ear = fed(), RecordingSink()
-    join(hub, "a", ear)
+    hub, sink = fed(), RecordingSink()
+    join(hub, "a", sink)
     fed("a", hub=hub)
     hub.feed([], 1, 0.0)
     fed("a", hub=hub)
-    assert len(ear.heard) == 2
+    assert len(sink.heard) == 2
 
 
 def test_a_room_that_goes_on_keeps_no_audience_that_has_left() -> None:
     hub = fed("a")
     for selection in (Selection.of("a"), Selection.of((), ["a"])):
-        ear = RecordingSink()
-        hub.join(selection, RAW, ear, ear, 0.0)
+        sink = RecordingSink()
+        hub.join(selection, RAW, sink, sink, 0.0)
         assert len(hub._rooms["a"].audiences) == 1
-        hub.leave(selection, RAW, ear)
+        hub.leave(selection, RAW, sink)
         assert (hub._rooms["a"].audiences, hub._rooms["a"].named, hub._by_prefix) == ({}, 0, {})
 
 

@@ -12,34 +12,34 @@ from roomcast.model.rooms import Selection
 from tests.delivery.fakes import RAW, RecordingSink, fed
 
 
-def join_prefix(hub: Hub, ear: RecordingSink, *prefixes: str, rooms: str = "") -> RecordingSink:
-    hub.join(Selection.of(rooms, prefixes), RAW, ear, ear, 0.0)
-    return ear
+def join_prefix(hub: Hub, sink: RecordingSink, *prefixes: str, rooms: str = "") -> RecordingSink:
+    hub.join(Selection.of(rooms, prefixes), RAW, sink, sink, 0.0)
+    return sink
 
 
-def leave_prefix(hub: Hub, ear: RecordingSink, *prefixes: str, rooms: str = "") -> None:
-    hub.leave(Selection.of(rooms, prefixes), RAW, ear)
+def leave_prefix(hub: Hub, sink: RecordingSink, *prefixes: str, rooms: str = "") -> None:
+    hub.leave(Selection.of(rooms, prefixes), RAW, sink)
 
 
-def seqs_heard(ear: RecordingSink) -> list[int]:
-    return [int(seq) for data in ear.heard for seq in re.findall(rb"id: test-(\d+)", data)]
+def seqs_heard(sink: RecordingSink) -> list[int]:
+    return [int(seq) for data in sink.heard for seq in re.findall(rb"id: test-(\d+)", data)]
 
 
 def test_a_prefix_reaches_rooms_that_are_there_and_rooms_that_come_and_no_others() -> None:
     hub = fed("a/1", "b")
-    ear = join_prefix(hub, RecordingSink(), "a/")
+    sink = join_prefix(hub, RecordingSink(), "a/")
     fed("a/1", "b", "a/2", "a", hub=hub)
-    assert seqs_heard(ear) == [3, 5]
+    assert seqs_heard(sink) == [3, 5]
 
 
 def test_a_message_comes_once_however_often_it_is_matched() -> None:
     hub = fed("a")
-    ear = join_prefix(hub, RecordingSink(), "", "a", rooms="ab")
+    sink = join_prefix(hub, RecordingSink(), "", "a", rooms="ab")
     fed("a", "b", hub=hub)
-    assert seqs_heard(ear) == [2, 3]
-    leave_prefix(hub, ear, "", "a", rooms="ab")
+    assert seqs_heard(sink) == [2, 3]
+    leave_prefix(hub, sink, "", "a", rooms="ab")
     fed("a", "b", hub=hub)
-    assert seqs_heard(ear) == [2, 3]
+    assert seqs_heard(sink) == [2, 3]
 
 
 def test_a_follower_that_leaves_a_prefix_takes_along_no_follower_of_another_prefix_or_of_the_room() -> None:
@@ -61,9 +61,9 @@ def test_rooms_that_are_followed_by_prefix_only_are_not_kept() -> None:
     for n in range(1_000):
         fed(f"r{n}", hub=hub)
     assert len(hub._rooms) < 20
-    ear = join_prefix(hub, RecordingSink(), "r1")
+    sink = join_prefix(hub, RecordingSink(), "r1")
     fed("r1", hub=hub)
-    assert seqs_heard(ear) == [1_001]
+    assert seqs_heard(sink) == [1_001]
 
 
 def test_the_window_by_prefix_gives_the_messages_after_a_position_in_order() -> None:

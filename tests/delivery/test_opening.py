@@ -172,7 +172,7 @@ async def test_two_losses_without_a_message_between_them_are_one_gap() -> None:
     assert connection.ids("gap") == [log.id(9)]
 
 
-async def test_a_gap_behind_which_there_is_nothing_is_told_without_a_next_message() -> None:
+async def test_a_gap_at_the_end_of_the_log_is_told_without_a_next_message() -> None:
     log, streams = await logged("a", 4)
     await trim(log, 1)
     connection = FakeConnection()

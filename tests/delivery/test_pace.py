@@ -36,7 +36,7 @@ def test_the_rate_is_that_of_the_last_minutes() -> None:
     assert pace.rate == 100
 
 
-def test_a_new_epoch_is_no_rate_below_nothing() -> None:
+def test_a_new_epoch_gives_no_negative_rate() -> None:
     positions = iter([1_000, 0, 30])
     pace = Pace(lambda: next(positions))
     pace.sample(0.0)

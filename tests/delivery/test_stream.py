@@ -41,15 +41,15 @@ async def test_a_stream_that_is_asked_for_more_twice_writes_nothing_twice() -> N
     """Its sink was full after the last piece of its turn, and takes more before its next turn."""
     hub = Hub("test", 0, 0)
     hub.feed(messages(1, _PIECES_A_TURN + 1, PIECE_BYTES), 0, 0.0)
-    ear = FakeConnection(full_after=1 + _PIECES_A_TURN)  # the head goes by itself
-    begun = follow(Streams(MemoryLog(Retention()), hub), ear)
-    assert not ear.writable
-    ear.writable = True
+    connection = FakeConnection(full_after=1 + _PIECES_A_TURN)  # the head goes by itself
+    begun = follow(Streams(MemoryLog(Retention()), hub), connection)
+    assert not connection.writable
+    connection.writable = True
     begun.pump()
     last = hub.position + 1
     hub.feed(messages(last, last), 0, 0.0)
     await asyncio.sleep(0)
-    assert [ear.count(seq) for seq in range(1, last + 1)] == [1] * last
+    assert [connection.count(seq) for seq in range(1, last + 1)] == [1] * last
 
 
 class Failing(MemoryLog):
@@ -100,8 +100,8 @@ async def test_where_delivery_fails_every_stream_ends_and_it_goes_on_afterwards(
     service: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("roomcast.delivery.recovery._RETRY_SECONDS", 0)
-    ear = FakeConnection()
-    follow(service.streams, ear)
+    connection = FakeConnection()
+    follow(service.streams, connection)
 
     def fail(*args: object) -> None:
         raise ZeroDivisionError
@@ -109,7 +109,7 @@ async def test_where_delivery_fails_every_stream_ends_and_it_goes_on_afterwards(
     with monkeypatch.context() as failing:
         failing.setattr(service.hub, "feed", fail)
         await publish(service, b"lost?")
-        await until(lambda: not ear.open)
+        await until(lambda: not connection.open)
     assert "delivery failed" in caplog.text
     assert service.streams.endings == {"error": 1}
     async with asyncio.timeout(PATIENCE):
@@ -150,15 +150,15 @@ async def test_waiting_for_a_position_fails_when_the_log_is_closed(service: Engi
 async def test_one_failure_does_not_end_the_heartbeats(
     service: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ear = FakeConnection()
-    follow(service.streams, ear)
+    connection = FakeConnection()
+    follow(service.streams, connection)
 
     def fail(self: Heartbeat, turns: tasks.Turns) -> None:
         monkeypatch.undo()
         raise ZeroDivisionError
 
     monkeypatch.setattr(Heartbeat, "_watch", fail)
-    await until(lambda: ear.heard.endswith(b":\n"))
+    await until(lambda: connection.heard.endswith(b":\n"))
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
@@ -258,7 +258,7 @@ async def test_a_stream_that_ends_during_its_audiences_heartbeats_is_not_behind_
     assert streams.behind == set()
 
 
-async def test_a_stream_that_ends_is_written_no_more_and_the_log_says_why(
+async def test_nothing_is_written_to_an_ended_stream_and_the_log_says_why_it_ended(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "roomcast.streams")
@@ -275,7 +275,7 @@ async def test_a_stream_that_ends_is_written_no_more_and_the_log_says_why(
     assert vars(record)["fields"] == {"rooms": ["a", "b"], "reason": "slow"}
 
 
-async def test_a_stream_whose_end_is_not_logged_ends_as_well(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_stream_ends_also_if_its_end_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "roomcast.streams")
     streams = Streams(MemoryLog(Retention()), Hub("test", 0, 0))
     follow(streams, FakeConnection()).end("slow")

@@ -13,7 +13,7 @@ def test_the_streams_of_a_principal_share_a_limit_that_lives_as_long_as_they_do(
     assert (limit.allowed, limit.kind) == (3, "ticket")
     assert limits.of("other", 2, "key") is not limit
     del limit
-    assert len(limits) == 0
+    assert dict(limits._limits) == {}
 
 
 def test_a_principal_is_over_its_limit_with_one_stream_too_many() -> None:

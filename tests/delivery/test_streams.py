@@ -45,7 +45,7 @@ async def test_only_a_stream_that_is_behind_has_a_lag(streams: Streams) -> None:
     assert streams.lag(slow) == 0
 
 
-async def test_a_stream_counts_in_its_seat_and_one_too_many_is_sent_away(streams: Streams) -> None:
+async def test_a_stream_counts_towards_its_limit_and_one_too_many_is_sent_away(streams: Streams) -> None:
     limit = streams.limits.of("shop", 1, "key")
     begun = [Stream(streams, FakeConnection(), ROOM, RAW, Opening(0), Someone(), limit) for _ in range(2)]
     for stream in begun:

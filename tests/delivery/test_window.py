@@ -88,6 +88,12 @@ def test_the_newest_are_not_known_after_a_cut_in_the_middle_of_the_window() -> N
     assert hub.seek_newest(Selection.of("a"), 1) == 1
 
 
+def test_a_stream_at_the_windows_position_is_caught_up_although_the_log_is_trimmed_further() -> None:
+    """It needs no read of the log: the next batch of the tail says what is missing."""
+    hub = fed("aaa", trimmed=8)
+    assert (seqs(hub, "a", 2), seqs(hub, "a", 3)) == (None, [])
+
+
 def test_a_room_is_held_as_long_as_it_has_messages_here() -> None:
     hub = fed("ab")
     hub.join(Selection.of("c"), RAW, sink := RecordingSink(), sink, 0.0)
@@ -126,6 +132,17 @@ def test_of_too_many_such_rooms_those_that_the_window_has_passed_go_first(monkey
     hub.feed([], 3, 0.0, cuts=[Cut("one too many", 4, 1)])
     assert set(hub._silent) == {"gone 3", "one too many"}
     assert seqs(hub, "x", 3) == [4]
+
+
+def test_the_window_is_emptied_if_more_than_half_of_such_rooms_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise each of the next cuts would search all of them again."""
+    monkeypatch.setattr(windows, "_SILENT_ROOMS", 4)
+    hub = Hub("test", 0, 0)
+    for number in range(4):
+        fed("x", hub, Cut(f"gone {number}", hub.position + 1, 1))
+    hub.feed([], 2, 0.0, cuts=[Cut("one too many", 4, 1)])
+    assert hub._silent == {}
+    assert (seqs(hub, "x", 3), seqs(hub, "x", 4)) == (None, [])
 
 
 def test_a_hole_makes_the_window_begin_after_it() -> None:

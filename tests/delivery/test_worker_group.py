@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from roomcast import tasks
 from roomcast.delivery.counts import ComputedCount, Counts
 from roomcast.delivery.followed import FollowedRooms
 from roomcast.delivery.follower_list import FollowerList, Place
@@ -58,8 +59,8 @@ def test_the_counts_of_others_are_summed_by_name(workers: list[WorkerGroup]) -> 
     assert [workers[1].elsewhere("streams", name) for name in ("shop", "other", "nobody")] == [3, 1, 0]
     own[0].set("shop", 0)
     workers[0].tell()
-    assert workers[1]._elsewhere == {"streams": {"other": 1}}
-    assert workers[1]._heard == {"streams": {1: {"other": 1}}}
+    assert workers[1]._sums == {"streams": {"other": 1}}
+    assert workers[1]._reported == {"streams": {1: {"other": 1}}}
     assert workers[1].elsewhere("unknown topic") == 0
 
 
@@ -82,7 +83,7 @@ def test_a_worker_that_is_gone_counts_no_more_and_a_new_one_is_told_everything(
     assert workers[0].elsewhere("followers") == 4
     peers[0].connect()
     assert workers[0].elsewhere("followers") == 0
-    assert workers[0]._heard == {"followers": {}}
+    assert workers[0]._reported == {"followers": {}}
     peers[0].connect(2)
     workers[0].tell()
     assert peers[0].told == [("followers", {"": 4})] * 2
@@ -175,3 +176,16 @@ async def test_the_rows_of_a_worker_that_hangs_are_missing(
     peers[1].hangs = True
     rows, missing = await followers.rows(places)
     assert (len(rows), missing) == (1, [2])
+
+
+async def test_a_stream_that_ends_while_others_are_listed_is_left_out(
+    workers: list[WorkerGroup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (followers, streams), _ = list_of(workers[0], [1, 2]), list_of(workers[1], [])
+
+    async def end_all(turns: tasks.Turns) -> None:
+        for stream in streams:
+            stream.end("slow")
+
+    monkeypatch.setattr(tasks.Turns, "next", end_all)
+    assert len((await followers.places((0, 0, 0), 0, 9))[0]) == 1

@@ -33,7 +33,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from tests.conftest import require
-from tests.running import PATIENCE, wait_for
+from tests.running import PATIENCE, free_port, wait_for
 
 _ROOT = Path(__file__).parents[2]
 PORTS = re.compile(r"\b(8080|3000|8000|8443|8888)\b")
@@ -137,9 +137,7 @@ class Walkthrough:
     def port(self, written: str) -> int:
         """The free port that replaces `written`, a port that the page names."""
         if written not in self._ports:
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                self._ports[written] = str(free.getsockname()[1])
+            self._ports[written] = str(free_port())
         return int(self._ports[written])
 
     def with_ports(self, text: str) -> str:

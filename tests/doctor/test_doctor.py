@@ -18,8 +18,8 @@ from roomcast.doctor.site import Site
 from tests.certificate import Certificate
 from tests.cli.shell import run
 from tests.doctor.test_behind_proxies import examined, faults
-from tests.proxies import free_port, nginx
-from tests.running import Running, start_roomcast
+from tests.proxies import nginx
+from tests.running import Running, free_port, start_roomcast
 
 RIGHTS = """
 [[key]]

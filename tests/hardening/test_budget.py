@@ -72,7 +72,7 @@ def test_answers_to_a_pipeline_that_are_not_taken_are_counted_and_bounded(serve:
         assert resident_bytes(server.process.pid) - before < 40 * MEGABYTES
         assert server.get("/healthz").status_code == 200
         server.publish("still here")
-    wait_for(lambda: held(server) < 5000, "what was held to be given back")
+    wait_for(lambda: held(server) < 5000, "the memory to be released")
 
 
 def test_lists_of_rooms_that_are_not_taken_are_counted(serve: Serve) -> None:
@@ -135,7 +135,7 @@ def test_the_memory_of_all_followers_that_take_nothing_is_bounded(serve: Serve) 
         wait_for(lambda: server.metric('roomcast_streams_ended_total{reason="overload"}') > 50, "an end")
         assert held(server) <= 4 * MEGABYTES
         assert resident_bytes(server.process.pid) - before < 24 * MEGABYTES
-    wait_for(lambda: held(server) == 0, "what was held to be given back")
+    wait_for(lambda: held(server) == 0, "the memory to be released")
 
 
 def test_a_burst_that_many_followers_do_not_take_is_held_once(serve: Serve) -> None:
@@ -146,7 +146,7 @@ def test_a_burst_that_many_followers_do_not_take_is_held_once(serve: Serve) -> N
         wait_for(lambda: server.metric("roomcast_followers") == 200, "the followers")
         for _ in range(8):
             server.post([{"room": "large", "text": "x" * 4_000}] * 50)
-        wait_for(lambda: server.metric("roomcast_followers_behind") == 200, "all to be behind")
+        wait_for(lambda: server.metric("roomcast_followers_behind") == 200, "all followers to be behind")
         assert server.metric('roomcast_streams_ended_total{reason="overload"}') == 0
         assert held(server) <= 0.5 * MEGABYTES
 

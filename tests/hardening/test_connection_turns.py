@@ -19,7 +19,7 @@ from roomcast.http.handler import Handler
 from roomcast.http.http1 import Http1
 from roomcast.model.settings import Settings
 from tests.delivery.fakes import until
-from tests.http.test_exchange import Transport
+from tests.http.clients import Transport
 from tests.raw import JSON, request
 
 LONGEST = 0.005

@@ -110,7 +110,7 @@ def test_point_4_half_open_handshakes_of_tls_make_room_as_well(
         assert [ask(server.port, HEALTHZ).status for _ in range(20)] == [200] * 20
         assert closed(server, "files") > CROWD - FILES
         assert open_files(server.process.pid) < FILES - 20
-    wait_for(lambda: open_files(server.process.pid) < 50, "their end")
+    wait_for(lambda: open_files(server.process.pid) < 50, "the end of the connections")
     assert server.metric('roomcast_connections{state="silent"}') == 0
 
 
@@ -121,7 +121,7 @@ def test_point_4_silent_connections_do_not_displace_one_that_was_used(start: Cal
             publisher.send(post(BODY))
             assert publisher.answer().status == 201
             with crowd(server.port, b""):  # until connections were closed to make room
-                wait_for(lambda: closed(server, "files") > number * (CROWD - FILES), "it to be noticed")  # noqa: B023
+                wait_for(lambda: closed(server, "files") > number * (CROWD - FILES), "connections to be closed")  # noqa: B023
         publisher.send(post(BODY))
         assert publisher.answer().status == 201
 
@@ -147,12 +147,12 @@ def test_point_4_a_server_without_a_free_file_neither_spins_nor_stays_stuck(
     server = start(certificate=Certificate(tmp_path) if over == "TLS" else None)
     pid, port = server.process.pid, int(server.port)
     with crowd(port, b"", 800), contextlib.ExitStack() as stack:
-        wait_for(lambda: open_files(pid) > 800, "all of them")
+        wait_for(lambda: open_files(pid) > 800, "all connections")
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (300, FILES))
         cpu = cpu_seconds(pid)
         for _ in range(50):
             stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
-        wait_for(lambda: open_files(pid) < 300, "some to be closed")
+        wait_for(lambda: open_files(pid) < 300, "some connections to be closed")
         assert cpu_seconds(pid) - cpu < 0.5
         assert [ask(server.port, HEALTHZ).status for _ in range(20)] == [200] * 20
         server.wait_until_it_says("warning: closed [0-9]+ connections that had waited longest")
@@ -170,7 +170,7 @@ def test_point_4_the_connections_of_an_address_are_limited(start: Callable[..., 
             assert refused.rest() == b""  # closed without an answer: an EventSource comes back
         others.pop().socket.close()
         wait_for(lambda: _answers(server.port), "a place")
-    wait_for(lambda: _answers(server.port), "the end of all")
+    wait_for(lambda: _answers(server.port), "the end of all connections")
     assert closed(server, "address") >= 15
     server.wait_until_it_says("refused [0-9]+ connections of addresses that already have 10")
 
@@ -211,7 +211,7 @@ def test_point_5_bodies_without_their_last_byte_share_a_memory(start: Callable[.
         assert senders[0].recv(100).startswith(b"HTTP/1.1 503")
         server.wait_until_it_says("the slowest senders: .* raise --body-memory")
     assert server.metric('roomcast_requests_total{method="POST",status="503"}') > 0
-    wait_for(lambda: server.metric('roomcast_connections{state="silent"}') == 0, "their end")
+    wait_for(lambda: server.metric('roomcast_connections{state="silent"}') == 0, "the end of the connections")
     # The C library keeps blocks of 60 KB for later use.
     left = 10 * MEGABYTE if size > MEGABYTE / 2 else 24 * MEGABYTE
     assert resident_bytes(server.process.pid) - before < left, "it did not give back what it no longer needs"

@@ -272,7 +272,9 @@ def test_a_message_that_would_be_gone_with_a_file_that_was_cut_is_not_acknowledg
     os.truncate(file, int(file.stat().st_size * left))
     refused = server.post({"room": "developers", "text": "x"})
     if not suffix:
-        wait_for(lambda: server.post({"room": "developers", "text": "x"}).status_code == 503, "it to notice")
+        wait_for(
+            lambda: server.post({"room": "developers", "text": "x"}).status_code == 503, "the server to notice"
+        )
         refused = server.post({"room": "developers", "text": "refused"})
     assert refused.status_code == 503
     assert refused.json()["detail"].startswith(f"test.db{suffix} was emptied or cut short")
@@ -336,7 +338,9 @@ def test_a_copy_put_in_the_place_of_an_open_log_is_not_spoilt_by_its_end(serve: 
     for n in range(200):
         server.publish(f"lost {n}")
     (tmp_path / "copy").replace(tmp_path / "test.db")
-    wait_for(lambda: server.post({"room": "developers", "text": "refused"}).status_code == 503, "it to notice")
+    wait_for(
+        lambda: server.post({"room": "developers", "text": "refused"}).status_code == 503, "the server to notice"
+    )
     assert server.terminate() == 0
     server = serve("--new-epoch")
     page = server.get("/messages?room=developers", headers=PAGE).json()

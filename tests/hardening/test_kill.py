@@ -26,8 +26,7 @@ async def test_twenty_kills_lose_double_and_reorder_nothing(serve: Serve) -> Non
 async def test_the_gaps_told_across_kills_are_exact_while_the_log_trims_fast(serve: Serve) -> None:
     options = ("--max-messages", "50")
     server = serve(*options)
-    # Without keys: one is known for as long as its message is retained, and that is no time here.
-    async with Load(server, keyed=0) as load:
+    async with Load(server) as load:
         for _ in range(5):
             await load.hold(100)
             server = await killed_and_restarted(serve, server, *options)

@@ -39,18 +39,18 @@ def test_more_connections_than_files_make_room_for_each_other_and_hold_up_nobody
         publisher = stack.enter_context(Raw(limited.port))
         _publish(publisher, follower)
         idle = [stack.enter_context(_connected(limited)) for _ in range(3 * _FILES)]
-        wait_for(lambda: _closed(idle) > 2 * _FILES, "those beyond the limit to be closed")
+        wait_for(lambda: _closed(idle) > 2 * _FILES, "the connections beyond the limit to be closed")
         assert open_files(pid) > _FILES - 50
         began, cpu = time.monotonic(), cpu_seconds(pid)
         while time.monotonic() < began + 2:
             _publish(publisher, follower)
             assert limited.metric("roomcast_followers") == 1
             time.sleep(0.05)
-        assert cpu_seconds(pid) - cpu < 1, "it was busy with connections that it cannot have"
-        assert _closed(idle) < len(idle), "those that it could have were closed as well"
-        assert _closed(idle[-50:]) == 0, "the newest were closed"
+        assert cpu_seconds(pid) - cpu < 1, "the server was busy with connections that it cannot keep"
+        assert _closed(idle) < len(idle), "all idle connections were closed"
+        assert _closed(idle[-50:]) == 0, "the newest connections were closed"
         limited.wait_until_it_says("connections that had waited longest")
-    wait_for(lambda: open_files(pid) < _FILES // 2, "them to leave")
+    wait_for(lambda: open_files(pid) < _FILES // 2, "the connections to end")
     with Observer(limited.port, "/messages?room=developers") as again:
         assert len(again.until_live()) == limited.metric("roomcast_log_newest") + 1
 

@@ -7,7 +7,6 @@ import contextlib
 import os
 import pty
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from roomcast.torture.target import Target
 from tests.conftest import Serve
 from tests.observer import Observer
 from tests.raw import JSON, Raw, post, request
-from tests.running import PATIENCE, Running, wait_for
+from tests.running import PATIENCE, Running, free_port, wait_for
 
 _ROOM = "/messages?room=developers"
 _WITH_TERMINAL = """
@@ -34,7 +33,7 @@ _NO_CUTS = 1e9
 
 async def test_1000_followers_are_sent_away_by_sigterm_and_nothing_acknowledged_is_lost(serve: Serve) -> None:
     """They reconnect to the next server on the same port and file, and have heard everything in the end."""
-    port = _free_port()
+    port = free_port()
     options = (f"--port={port}", "--no-access-log")
     server = serve(*options)
     attack = Attack(Target.parse(server.url), Plan(seconds=8, followers=1000, rooms=20, pause=0.04, life=_NO_CUTS))
@@ -61,7 +60,7 @@ def test_sigterm_waits_neither_for_a_client_that_does_not_read_nor_for_half_a_re
         stack.enter_context(Raw(server.port, half))
         for number in range(50):
             server.publish(f"{number} {'x' * 20_000}")
-        wait_for(lambda: server.metric("roomcast_followers_behind") == 5, "them to be behind")
+        wait_for(lambda: server.metric("roomcast_followers_behind") == 5, "all followers to be behind")
         assert asyncio.run(_seconds_to_end(server)) < 10
     history = serve("--no-access-log").get(_ROOM, headers={"Accept": "application/json"}).json()
     assert len(history["messages"]) == 50
@@ -185,7 +184,7 @@ def _started(
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Runs a server whose standard streams are the descriptor `stderr`, or closed if it is None. Gives process
     and port."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "roomcast", "serve", f"--port={port}", "--page-port=0", "--log=sqlite:x.db"]
     if stderr is None:
         command = ["sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh", *command]
@@ -222,9 +221,3 @@ def _works_and_ends(server: subprocess.Popen[bytes], port: int) -> None:
         assert follower.next_or_end() is None
         assert follower.clean_end
     assert server.wait(10) == 0
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

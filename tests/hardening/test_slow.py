@@ -77,7 +77,7 @@ def test_over_tls_a_follower_that_does_not_read_takes_little_memory_delays_nobod
         mute = [stack.enter_context(_mute(server, "flood")) for _ in range(_DEAD + _TRICKLING)]
         reading = stack.enter_context(Observer(server.port, "/messages?room=flood&replay=none"))
         assert reading.next().name == "live"
-        wait_for(lambda: server.metric("roomcast_followers") == len(mute) + 1, "all to come in")
+        wait_for(lambda: server.metric("roomcast_followers") == len(mute) + 1, "all followers to connect")
         stack.enter_context(_trickling(mute[:_TRICKLING]))
         before = resident_bytes(server.process.pid)
         for _ in range(_FLOODS):
@@ -101,12 +101,12 @@ def test_a_follower_that_stops_reading_is_closed_even_if_only_the_kernel_holds_i
             stack.enter_context(_mute(server, "quiet"))
         reading = stack.enter_context(Observer(server.port, "/messages?room=quiet"))
         reading.until_live()
-        wait_for(lambda: server.metric("roomcast_followers") == 6, "all to come in")
+        wait_for(lambda: server.metric("roomcast_followers") == 6, "all followers to connect")
         for _ in range(3):
             server.publish("x" * 10_000, "quiet")
         assert server.metric("roomcast_followers_behind") == 0
         assert [len(text) for text in reading.texts(3)] == [10_000] * 3
-        wait_for(lambda: server.metric(_SLOW) == 5, "their end")
+        wait_for(lambda: server.metric(_SLOW) == 5, "the end of the dead streams")
         _goes_on(server, reading)
 
 
@@ -124,7 +124,7 @@ def test_heartbeats_find_followers_that_have_vanished_from_a_quiet_room(
             _vanish(follower.socket)
         reading = stack.enter_context(Observer(server.port, "/messages?room=silent"))
         reading.until_live()
-        wait_for(lambda: server.metric(_SLOW) == 5, "their end")
+        wait_for(lambda: server.metric(_SLOW) == 5, "the end of the dead streams")
         _goes_on(server, reading)
 
 

@@ -25,6 +25,7 @@ from roomcast.torture.reader import Event
 from roomcast.torture.record import Position, Record
 from roomcast.torture.target import Answer, Target, Unusable
 from roomcast.torture.transcript import Transcript
+from tests.certificate import Certificate
 from tests.conftest import Serve, require
 from tests.hardening import faulty_server
 from tests.running import PATIENCE, Running, wait_for
@@ -365,27 +366,16 @@ def test_in_a_terminal_the_table_is_redrawn_in_place(server: Running) -> None:
 async def test_it_attacks_through_tls_a_prefix_and_a_header(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    certificate = tmp_path / "c.pem"
-    new = [require("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
-    new += [
-        "-addext",
-        "subjectAltName=DNS:localhost",
-        "-keyout",
-        str(certificate),
-        "-out",
-        str(tmp_path / "d.pem"),
-    ]
-    await asyncio.to_thread(subprocess.run, new, check=True, capture_output=True, timeout=PATIENCE)
-    certificate.write_text(certificate.read_text() + (tmp_path / "d.pem").read_text())
+    certificate = await asyncio.to_thread(Certificate, tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate)
+    context.load_cert_chain(certificate.cert, certificate.key)
     server = serve()
     async with front(server.port, context) as port:
         url, header = f"https://localhost:{port}/live/", ("X-Let-Me", "in")
         with pytest.raises(Unusable, match="not trusted"):
             await Attack(Target.parse(url, (header,)), plan()).run()
         target._context.cache_clear()
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate.cert))
         with pytest.raises(Unusable, match="answered with 403"):
             await Attack(Target.parse(url), plan()).run()
         attack = Attack(Target.parse(url, (header,)), plan(patience=PATIENCE))
@@ -420,7 +410,7 @@ async def pass_through(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
         if b"\r\nX-Let-Me: in\r\n" not in head:
             writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             await writer.drain()
-            raise ConnectionError("it may not")
+            raise ConnectionError("no such header")
         back_reader, back = await asyncio.open_connection("127.0.0.1", behind)
         writers.append(back)
         back.write(one_request(head))

@@ -32,7 +32,7 @@ async def test_the_gaps_told_across_the_deaths_of_processes_are_exact_while_the_
 ) -> None:
     options = ("--workers=2", "--max-messages", "50", "--no-access-log")
     server = serve(*options)
-    async with Load(server, keyed=0) as load:
+    async with Load(server) as load:
         for name in ("log", "1", "log", "2"):
             await load.hold(100)
             await asyncio.to_thread(killed, server, name)
@@ -57,7 +57,7 @@ async def test_a_process_that_stood_still_goes_on_and_nothing_is_lost(
     """A worker is stopped for longer than trimming waits for it: its followers are told a gap."""
     server = serve("--workers=2", "--max-messages", "200", "--heartbeat=1", "--no-access-log")
     pid = server.process.pid if name == "supervisor" else processes(server)[name]
-    async with Load(server, keyed=0, pause=0.1) as load:
+    async with Load(server, pause=0.1) as load:
         await load.hold(50)
         os.kill(pid, signal.SIGSTOP)
         try:

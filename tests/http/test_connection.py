@@ -7,13 +7,14 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from roomcast.delivery.budget import Budget
 from roomcast.delivery.stream import Stream
-from roomcast.http.connection import SocketConnection
+from roomcast.http.connection import SocketConnection, in_kernel
 
 
 class FakeTransport(asyncio.Transport):
@@ -227,3 +228,31 @@ def test_bytes_in_the_kernel_count_as_waiting(
     after = connection.waiting()
     received(ends[1])
     assert (before > 0, after >= 5_000, connection.waiting()) == (True, True, 0)
+
+
+def test_a_follower_for_whose_bytes_there_is_no_memory_is_cut_and_ends_as_overloaded(
+    transport: FakeTransport,
+) -> None:
+    budget = Budget(1_000)
+    budget.take(1)  # another answer's
+    connection = SocketConnection(budget)
+    stream = connection.stream = FakeStream()
+    connection.take(transport)
+    connection.pause_writing()
+    assert connection.write(b"x" * 1_000) is False
+    assert transport.aborted
+    connection.connection_lost(None)
+    assert (stream.told, budget.used) == (["overload"], 1)
+
+
+def test_a_connection_without_a_stream_is_writable_once_its_client_has_read(transport: FakeTransport) -> None:
+    connection = SocketConnection(Budget(1_000))
+    connection.take(transport)
+    connection.pause_writing()
+    connection.resume_writing()
+    assert connection.writable
+
+
+def test_where_the_kernel_does_not_tell_nothing_counts_as_waiting(tmp_path: Path) -> None:
+    with (tmp_path / "no socket").open("wb") as file:
+        assert in_kernel(file.fileno()) == 0

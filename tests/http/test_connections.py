@@ -149,3 +149,11 @@ def test_neither_a_trusted_proxy_nor_a_socket_file_is_counted(closed: Counter[st
 )
 def test_an_ipv6_network_of_one_client_counts_as_one_address(one: str, other: str, same: bool) -> None:
     assert (network_of(one) == network_of(other)) is same
+
+
+def test_an_address_without_a_connection_is_forgotten(closed: Counter[str]) -> None:
+    connections = Connections(Settings(max_connections_per_address=2, trusted_proxy=()), closed)
+    made = entered(connections, ("10.0.0.1", 1), ("10.0.0.1", 2))
+    for one in made:
+        connections.leave(one)
+    assert not connections.addresses

@@ -1,4 +1,4 @@
-"""Answers in pieces: made as the client takes them, and cut where they cannot be made."""
+"""Answers as their clients read them: in pieces, as the last one, or none at all."""
 
 from __future__ import annotations
 
@@ -8,40 +8,19 @@ from typing import cast
 
 import pytest
 
-from roomcast.api.request import Answer, HeaderFields, Pieces
+from roomcast.api.answer import Answer, HeaderFields, Pieces
 from roomcast.http.connections import Connections
 from roomcast.http.context import Context
 from roomcast.http.exchange import Exchange
+from roomcast.http.fast_path import FastPath
 from roomcast.http.intake import Intake
 from roomcast.model.settings import Settings
 from tests.delivery.fakes import until
+from tests.http.clients import Client, Transport
 
-
-class Transport(asyncio.Transport):
-    """A transport that keeps the written bytes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-        self.closed = self.aborted = False
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.written += bytes(data)
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
-
-    def is_closing(self) -> bool:
-        return self.closed or self.aborted
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-    def close(self) -> None:
-        self.closed = True
-
-    def abort(self) -> None:
-        self.aborted = True
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+PAGE = b"GET /messages?room=a HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n"
+STREAM = b"GET /messages?room=a&replay=none HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 class Shared:
@@ -115,3 +94,56 @@ async def test_no_more_pieces_are_made_for_a_client_that_disconnected() -> None:
     transport.closed = True
     connection.connection_lost(None)
     await asyncio.wait_for(ended.wait(), 5)
+
+
+async def test_an_outcome_that_nobody_knows_cuts_the_connection_without_an_answer() -> None:
+    connection, transport = One(cast(Context, Shared())), Transport()
+    connection.connection_made(transport)
+    connection._respond(Answer.none())
+    assert (transport.aborted, transport.written) == (True, b"")
+
+
+async def test_a_client_that_does_not_read_is_cut_when_there_is_no_memory_for_its_answer(context: Context) -> None:
+    connection, client = FastPath(context), Client()
+    connection.connection_made(client)
+    context.handler.answers.limit = 0
+    context.handler.answers.used = 1  # another answer's
+    connection.data_received(HEALTH)
+    connection.pause_writing()
+    client.unread = 300
+    await until(lambda: client.written)
+    assert client.aborted
+
+
+async def test_a_pending_answer_is_the_last_one_of_a_server_that_ends(context: Context) -> None:
+    connection, client = FastPath(context), Client()
+    connection.connection_made(client)
+    connection.data_received(PAGE)
+    connection.shutdown()
+    assert not client.closed
+    await until(lambda: client.closed)
+    assert b"connection: close" in client.written
+
+
+async def test_a_connection_without_a_request_is_closed_when_the_server_ends(context: Context) -> None:
+    connection, client = FastPath(context), Client()
+    connection.connection_made(client)
+    connection.shutdown()
+    assert client.closed
+
+
+async def test_no_stream_begins_for_a_client_that_is_gone(context: Context) -> None:
+    connection, client = FastPath(context), Client()
+    connection.connection_made(client)
+    client.closed = True
+    connection.data_received(STREAM)
+    assert (client.written, context.handler._engine.streams.opened) == (b"", 0)
+
+
+async def test_no_stream_begins_for_a_client_that_ended_its_side_meanwhile(context: Context) -> None:
+    connection, client = FastPath(context), Client()
+    connection.connection_made(client)
+    connection.data_received(STREAM.replace(b"replay=none", b"since=10m"))  # is looked up in the log
+    assert connection.eof_received()
+    await until(lambda: client.closed)
+    assert (client.written, context.handler._engine.streams.opened) == (b"", 0)

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 import pytest
 from prometheus_client.metrics_core import Metric
 
+from roomcast.delivery.engine import Engine
 from roomcast.http import families
 from roomcast.log.base import Bounds
-from roomcast.model.retention import Retention
+from roomcast.model.retention import Retention, RoomRule
 
 INFINITE = float("inf")
 
@@ -42,3 +43,18 @@ def test_a_log_without_a_file_has_no_disk() -> None:
 
 def test_a_log_whose_file_is_gone_still_has_its_disk() -> None:
     assert value(families.of_disk("no such file"), "log_disk_free_bytes") > 0
+
+
+def test_a_rule_without_a_cap_has_no_value_for_it() -> None:
+    rules = (RoomRule("a", max_messages=5), RoomRule("b*", max_bytes=7))
+    found = list(families.of_log(Bounds(0, 0, 0, 0, 0), Retention(rooms=rules), 0.0))
+    samples = {(s.name, s.labels["match"]): s.value for family in found for s in family.samples if s.labels}
+    assert samples == {("roomcast_room_messages_limit", "a"): 5, ("roomcast_room_bytes_limit", "b*"): 7}
+
+
+async def test_the_outbox_of_a_log_is_counted(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine.log, "outbox_moved", 3, raising=False)
+    monkeypatch.setattr(engine.log, "outbox_refused", 1, raising=False)
+    found = list(families.of_process(engine))
+    assert value(found, "outbox_moved_total") == 3
+    assert value(found, "outbox_refused_total") == 1

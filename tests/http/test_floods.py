@@ -20,7 +20,7 @@ from roomcast.http.handler import Handler
 from roomcast.model.settings import Settings
 from roomcast.model.settings.key import Key
 from tests.delivery.fakes import until
-from tests.http.test_exchange import Transport
+from tests.http.clients import Transport
 
 KNOWN, NEW = "rck_known_" + "k" * 43, "rck_new_" + "n" * 43
 FLOODER, HONEST = "192.0.2.66", "192.0.2.1"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from roomcast.api.request import TICKET, Head, HeaderFields, PreparedHead
-from roomcast.http.heads import END, Found, Heads, cut_ticket
+from roomcast.api.answer import HeaderFields
+from roomcast.api.request import TICKET, Head, PreparedHead
+from roomcast.http.head_fields import MAX_FIELDS, cut_ticket
+from roomcast.http.heads import END, Found, Heads
 from tests.raw import post, request
 
 HEAD = post(b"{}")[:-2]
@@ -241,3 +243,9 @@ def test_a_browsers_head_with_a_cookie_is_parsed_a_few_times_only(
         assert found[1][b"cookie"] == b"a=%d" % number
         assert found[1][b"sec-fetch-site"] == b"same-origin"
     assert len(taken_apart) == 2
+
+
+def test_a_head_with_too_many_fields_is_left_to_h11_before_they_are_read(counting: Counting) -> None:
+    fields = [f"X-{number}: 1" for number in range(MAX_FIELDS)]
+    assert counting.heads.find(_with(*fields)) is None
+    assert counting.heads._lines == {}

@@ -8,7 +8,7 @@ import h11
 import pytest
 
 from roomcast.http.context import HEAD_BYTES
-from roomcast.http.heads import MOST_FIELDS
+from roomcast.http.head_fields import MAX_FIELDS
 from roomcast.http.request_parser import RequestParser, TooManyFields, error_of
 from roomcast.model.errors import HeadTooLarge, NotHttp, RoomcastError, UnknownCoding
 
@@ -48,9 +48,9 @@ def test_a_request_is_read_to_its_end(size: int) -> None:
 @pytest.mark.parametrize(
     ("data", "error"),
     [
-        (HEAD + b"A: b\r\n" * MOST_FIELDS + b"\r\n", TooManyFields),
-        (HEAD + b"A: b\n" * (MOST_FIELDS + 1), TooManyFields),
-        (CHUNKED + b"0\r\n" + b"A: b\r\n" * 4 * MOST_FIELDS, TooManyFields),
+        (HEAD + b"A: b\r\n" * MAX_FIELDS + b"\r\n", TooManyFields),
+        (HEAD + b"A: b\n" * (MAX_FIELDS + 1), TooManyFields),
+        (CHUNKED + b"0\r\n" + b"A: b\r\n" * 4 * MAX_FIELDS, TooManyFields),
         (b"\x16\x03\x01\x02", h11.RemoteProtocolError),
     ],
     ids=["fields", "fields without an end", "a trailer", "TLS"],
@@ -68,7 +68,7 @@ def test_a_head_that_never_ends_is_refused(size: int) -> None:
 
 @SIZES
 def test_as_many_fields_as_are_allowed_are_read(size: int) -> None:
-    assert len(parsed(HEAD + b"A: b\r\n" * (MOST_FIELDS - 1) + b"\r\n", size)) == 2
+    assert len(parsed(HEAD + b"A: b\r\n" * (MAX_FIELDS - 1) + b"\r\n", size)) == 2
 
 
 @pytest.mark.parametrize(

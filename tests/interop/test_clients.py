@@ -132,7 +132,7 @@ def test_npm_eventsource_resumes_over_a_restart(serve: Serve, tmp_path: Path) ->
         program.wait_until_it_says(r'\["error",0\]')
         again = serve(f"--port={server.port}")
         stored += [again.publish("b"), again.publish("c", **PAID)]
-        wait_for(lambda: len(_messages(program)) == 3, "what came meanwhile")
+        wait_for(lambda: len(_messages(program)) == 3, "the message that came meanwhile")
         assert _messages(program) == [
             ["message", stored[0]["id"], stored[0]],
             ["message", stored[1]["id"], stored[1]],

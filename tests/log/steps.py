@@ -98,3 +98,17 @@ async def take(consumer: LogConsumer, count: int) -> list[Message]:
 
 def seqs(messages: Sequence[Message]) -> list[int]:
     return [message.seq for message in messages]
+
+
+async def retained(log: Log, *names: str) -> list[int]:
+    """The seqs of the messages that these rooms retain, at most 1,000."""
+    return seqs((await log.read(rooms(*names), 0, 1_000)).messages)
+
+
+async def kept(log: Log, expected: list[int], *names: str) -> None:
+    """Waits until these rooms retain exactly these messages."""
+
+    async def reached() -> bool:
+        return await retained(log, *names) == expected
+
+    await until(reached)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
 
 from roomcast.log.consumers import STILL_SECONDS, Consumers
+from roomcast.model.errors import LogRestarted
 from roomcast.model.message import Cut, Message
 
 
@@ -82,6 +84,52 @@ async def test_commits_that_all_consumers_were_given_are_no_longer_held() -> Non
     consumers.open("another", 2)
     assert not consumers._recent
     consumers.end()
+
+
+async def test_a_consumer_of_a_log_with_another_history_is_told_and_that_of_a_closed_log_ends() -> None:
+    consumers = Consumers(0, 0, never, lambda: None)
+    waiting = asyncio.ensure_future(anext(consumers.open("test", 0)))
+    await asyncio.sleep(0)
+    consumers.restart(9, 3)
+    with pytest.raises(LogRestarted):
+        await waiting
+    later = consumers.open("test", 9)
+    consumers.end()
+    assert [batch async for batch in later] == []
+    assert [batch async for batch in consumers.open("test", 9)] == []
+
+
+async def test_a_consumer_that_moves_on_between_two_checks_does_not_stand_still() -> None:
+    freed: list[object] = []
+    consumers = Consumers(0, 0, never, lambda: freed.append(None))
+    moving, hung = consumers.open("moving", 0), consumers.open("hung", 0)
+    for seq in range(1, STILL_SECONDS + 2):
+        consumers.push(stored(seq), 0)
+        await anext(moving)
+        freed.clear()
+        assert consumers._check
+        consumers._check.cancel()  # the next one is due now
+        consumers._check_all()
+    assert (moving.stands_still, hung.stands_still) == (False, True)
+    assert consumers.floor == moving.position
+    assert freed == [None], "trimming is told that it may go on"
+    consumers.end()
+
+
+async def test_nobody_is_checked_once_no_consumer_is_behind() -> None:
+    consumers = Consumers(0, 0, never, lambda: None)
+    consumer = consumers.open("test", 0)
+    consumers.push(stored(1), 0)
+    await anext(consumer)
+    waiting = asyncio.ensure_future(anext(consumer))  # this says that the last batch is delivered
+    await asyncio.sleep(0)
+    assert consumers._check
+    consumers._check.cancel()  # it is due now
+    consumers._check_all()
+    assert consumers._check is None
+    await consumer.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await waiting
 
 
 async def test_no_commit_of_another_history_is_given_to_a_later_consumer() -> None:

@@ -7,7 +7,6 @@ import asyncio
 import pytest
 
 from roomcast.log import consumers as feeding
-from roomcast.log import positions
 from roomcast.log.base import Log
 from roomcast.model.errors import LogUnavailable
 from tests.log.conftest import Open
@@ -110,9 +109,7 @@ async def test_any_number_of_consumers_see_each_message_once_and_in_order(log: L
         await next_batch(consumers[0])
 
 
-async def test_the_positions_of_consumers_are_told_by_their_names(
-    log: Log, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_positions_of_consumers_are_told_by_their_names(log: Log) -> None:
     first, behind = log.consumer("twice", 0), log.consumer("twice", 0)
     other = log.consumer("other", 0)
     await publish(log, "a", "a")
@@ -124,8 +121,6 @@ async def test_the_positions_of_consumers_are_told_by_their_names(
     assert log.positions() == {"twice": 0, "other": 2}
     await behind.aclose()
     assert log.positions() == {"twice": 2, "other": 2}
-    monkeypatch.setattr(positions, "MOST_NAMES", 1)
-    assert log.positions() == {"twice": 2}
 
 
 async def test_a_consumer_that_is_behind_continues_from_the_log(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,15 +12,19 @@ import pytest
 from msgspec import Raw, Struct
 
 from roomcast.log.base import Log
+from roomcast.log.remote import exchange as exchange_module
 from roomcast.log.remote.calls import _CALLS_AT_ONCE, Calls
 from roomcast.log.remote.consumer import RemoteConsumer
 from roomcast.log.remote.exchange import _WAITING_BYTES, WorkerExchange
 from roomcast.log.remote.frames import (
     AskPeers,
+    CloseConsumer,
     LogStatus,
     MethodCall,
     NextBatch,
     PeerReplies,
+    PeerReply,
+    PeersPresent,
     RevocationList,
     Tell,
     Told,
@@ -55,9 +59,6 @@ class Recorder:
 
     def forget(self, number: int) -> None: ...
 
-    def why_away(self) -> str:
-        return ""
-
     def of(self, kind: type[Struct]) -> list[Struct]:
         return [frame for frame in self.frames if isinstance(frame, kind)]
 
@@ -90,11 +91,48 @@ async def test_a_worker_that_reads_nothing_is_cut_by_a_message_and_not_asked() -
     assert len(sender.of(PeerReplies)) == 1  # at once, as nobody is asked
 
 
+async def test_an_answer_that_comes_too_late_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange_module, "_REPLY_SECONDS", 0.0)
+    exchange, sender, slow = WorkerExchange(), Recorder(1), Recorder(2)
+    for connection in (sender, slow):
+        exchange.enter(connection)
+    exchange.ask(sender, AskPeers(7, "topic", PAYLOAD))
+
+    async def is_silent() -> bool:
+        return bool(exchange._silent)
+
+    await until(is_silent)
+    exchange.ask(sender, AskPeers(8, "topic", PAYLOAD))  # not waited for, as it is silent
+    exchange.reply(slow, PeerReply(2, PAYLOAD))
+    exchange.leave(slow)
+    assert sender.of(PeerReplies) == [PeerReplies(7, []), PeerReplies(8, [])]
+
+
+async def test_what_workers_ask_and_answer_is_shown_to_the_log_process() -> None:
+    exchange, values = WorkerExchange(), list[tuple[int, Raw]]()
+    exchange.on_value["topic"] = lambda worker, value: values.append((worker, value))
+    exchange.own_answers["topic"] = lambda: PAYLOAD
+    first, second = Recorder(1), Recorder(2)
+    for connection in (first, second):
+        exchange.enter(connection)
+    exchange.ask(first, AskPeers(7, "topic", PAYLOAD))
+    exchange.reply(second, PeerReply(1, PAYLOAD))
+    assert values == [(1, PAYLOAD), (2, PAYLOAD)]
+    assert first.of(PeerReplies) == [PeerReplies(7, [(0, PAYLOAD), (2, PAYLOAD)])]
+
+
 class Transport:
-    """A transport that notes whether it reads."""
+    """A transport that notes whether it reads, and how it was closed."""
 
     def __init__(self) -> None:
         self.reads = True
+        self.closed: list[str] = []
+
+    def close(self) -> None:
+        self.closed.append("close")
+
+    def abort(self) -> None:
+        self.closed.append("abort")
 
     def pause_reading(self) -> None:
         self.reads = False
@@ -113,6 +151,31 @@ def test_nothing_is_read_from_a_worker_that_does_not_read() -> None:
     assert transport.reads
 
 
+def test_a_connection_is_closed_once() -> None:
+    transport, server = Transport(), LogServer(None)
+    connection = WorkerConnection(server, 1, RevocationList([]))
+    connection._transport = cast(asyncio.Transport, transport)
+    server._connections.add(connection)
+    connection.abort()
+    server.close()
+    connection.connection_lost(None)
+    for after in (connection.abort, connection.close, connection.pause_writing, connection.resume_writing):
+        after()
+    connection.send(Told(1, "topic", PAYLOAD))
+    assert (transport.closed, connection.unread_bytes) == (["abort", "close"], 0)
+
+
+def test_a_log_process_without_a_log_sends_no_status() -> None:
+    recorder = Recorder(1)
+    LogServer(None).enter(cast(WorkerConnection, recorder), RevocationList([]))
+    assert recorder.frames == [PeersPresent([])]
+
+
+def test_a_log_process_without_a_log_says_so() -> None:
+    with pytest.raises(LogUnavailable, match="owns no log"):
+        _ = LogServer(None).log
+
+
 async def test_a_consumer_whose_wait_is_cancelled_requests_its_batch_once() -> None:
     log = Recorder()
     consumer = RemoteConsumer(log, 1, "test", 0)
@@ -122,6 +185,14 @@ async def test_a_consumer_whose_wait_is_cancelled_requests_its_batch_once() -> N
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
     assert len(log.of(NextBatch)) == 1
+
+
+async def test_a_consumer_that_is_closed_twice_says_so_once() -> None:
+    log = Recorder()
+    consumer = RemoteConsumer(log, 1, "test", 0)
+    for _ in range(2):
+        await consumer.aclose()
+    assert log.of(CloseConsumer) == [CloseConsumer(1)]
 
 
 class Revoking:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.log import open_log
+import roomcast.log
+from roomcast.log import file_of, is_shared, load_backend, open_log
 from roomcast.model.errors import LogUnusable
 from roomcast.model.retention import Retention
 
@@ -38,6 +39,51 @@ async def test_a_log_is_opened_by_its_name(tmp_path: Path, monkeypatch: pytest.M
 async def test_an_unknown_name_is_refused_with_the_known_ones(url: str, says: str) -> None:
     with pytest.raises(LogUnusable, match=says):
         await open_log(url, retention=Retention())
+
+
+@pytest.mark.parametrize(
+    ("url", "shared", "file"),
+    [
+        ("sqlite:a.db", False, "a.db"),
+        ("memory:", False, ""),
+        ("mongodb+srv://a/b", True, ""),
+        ("postgres://a/b", True, ""),
+    ],
+)
+def test_the_url_tells_whether_a_log_is_shared_and_where_its_file_is(url: str, shared: bool, file: str) -> None:
+    assert (is_shared(url), file_of(url)) == (shared, file)
+
+
+@pytest.mark.parametrize(
+    ("module", "says"),
+    [
+        ("pymongo", r"roomcast\[mongodb\]"),
+        ("bson.raw_bson", r"roomcast\[mongodb\]"),
+        ("asyncpg", r"roomcast\[postgresql\]"),
+    ],
+)
+def test_without_its_driver_a_log_says_what_to_install(
+    module: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(name: str) -> None:
+        raise ModuleNotFoundError(name=module)
+
+    monkeypatch.setattr(roomcast.log, "import_module", fail)
+    with pytest.raises(LogUnusable, match=f"needs its driver: pip install '{says}'"):
+        load_backend("mongodb://a/b")
+
+
+def test_any_other_module_that_is_missing_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise ModuleNotFoundError(name="roomcast.log.mongodb.reader")
+
+    monkeypatch.setattr(roomcast.log, "import_module", fail)
+    with pytest.raises(ModuleNotFoundError):
+        load_backend("mongodb://a/b")
+
+
+def test_a_kind_that_is_unknown_has_no_backend() -> None:
+    assert load_backend("redis://localhost") is None
 
 
 def test_a_driver_is_imported_only_for_its_own_log() -> None:

@@ -32,6 +32,15 @@ def test_a_mistake_is_logged_even_if_the_database_was_away_before(caplog: pytest
     assert caplog.messages == [f"{AWAY}{why}" for why in ("It is away.", outage.why)]
 
 
+def test_a_log_whose_history_has_changed_is_away_until_it_is_read_anew() -> None:
+    outage = Outage()
+    outage.begin_anew()
+    with pytest.raises(LogUnavailable, match="its history has changed"):
+        outage.check()
+    outage.end()
+    outage.check()
+
+
 @pytest.mark.parametrize("why", [NOT_REACHED, HISTORY_CHANGED])
 def test_only_a_database_that_was_reached_before_is_back(why: str, caplog: pytest.LogCaptureFixture) -> None:
     outage = Outage(why)

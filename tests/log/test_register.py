@@ -10,9 +10,9 @@ from pathlib import Path
 import apsw
 import pytest
 
-from roomcast.log import register, room_index
+from roomcast.log import register
 from roomcast.log.base import Log
-from roomcast.log.memory import MemoryLog
+from roomcast.log.memory import MemoryLog, room_index
 from roomcast.log.register import LEAST_REGISTERED, Register, register_size
 from roomcast.log.sqlite import unregistered
 from roomcast.log.sqlite.log import SqliteLog, open_log
@@ -135,6 +135,19 @@ async def test_before_the_register_begins_a_loss_is_a_bound(
         assert 60 <= sum(last - first + 1 for first, last, _ in rows) < 80
     finally:
         await log.close()
+
+
+async def test_a_deleted_room_in_memory_lists_only_the_messages_deleted_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(room_index, "LISTED_GONE", 20)
+    log = MemoryLog(Retention())
+    for _ in range(100):
+        await log.append([draft("a")])
+    await log.delete_room("a")
+    assert told(await log.read(rooms("a"), 90, 1), 90) == {"a": 10}
+    index = log._content.rooms["a"]
+    assert (len(index), len(index.seqs)) == (0, 20)
 
 
 async def test_a_room_in_memory_lists_the_messages_trimmed_last(monkeypatch: pytest.MonkeyPatch) -> None:

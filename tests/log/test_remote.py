@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -12,60 +11,24 @@ import pytest
 from msgspec import Raw
 
 from roomcast.log import consumers as feeding
-from roomcast.log.base import Bounds, Log, Page
-from roomcast.log.memory import MemoryLog
-from roomcast.log.remote import appends, calls, exchange
+from roomcast.log.base import Batch, Bounds, Page
+from roomcast.log.remote import appends, calls
 from roomcast.log.remote import log as remote
 from roomcast.log.remote.frames import (
-    AskPeers,
-    FromLog,
-    PeerQuestion,
-    PeerReplies,
+    NextBatch,
     PeerReply,
-    PeersPresent,
     Splitter,
-    Tell,
-    Told,
     framed,
 )
 from roomcast.log.remote.link import Link
 from roomcast.log.remote.log import RemoteLog
-from roomcast.log.remote.server import LogServer
 from roomcast.log.sqlite import log as sqlite
-from roomcast.model.errors import LogUnavailable, OutcomeUnknown
+from roomcast.model.errors import LogRestarted, LogUnavailable, OutcomeUnknown
 from roomcast.model.retention import Retention
+from roomcast.model.revocation import KEPT_MS, Revocation
 from roomcast.model.rooms import Selection
+from tests.log.remote_workers import Workers
 from tests.log.steps import PATIENCE, draft, key, next_batch, publish, rooms, seqs, take, until
-
-
-class Workers:
-    """A log process and any number of workers, all in this process."""
-
-    def __init__(self, log: Log) -> None:
-        self.log = log
-        self.server = LogServer(log)
-        self.links: list[Link] = []
-
-    async def start(self) -> RemoteLog:
-        link = Link()
-        worker = RemoteLog(link)
-        self.links.append(link)
-        await self.connect(link, len(self.links))
-        return await worker.opened()
-
-    async def connect(self, link: Link, number: int) -> None:
-        ours, theirs = socket.socketpair()
-        await self.server.connect(number, theirs)
-        await link.connect(ours)
-
-    async def cut(self) -> None:
-        """The log process ends, and another one takes its place."""
-        self.server.close()
-        self.server = LogServer(self.log)
-        await until(self._are_cut)
-
-    async def _are_cut(self) -> bool:
-        return not any(link.is_connected for link in self.links)
 
 
 @pytest.fixture
@@ -257,13 +220,13 @@ async def test_a_worker_continues_with_the_next_log_process(workers: Workers) ->
     assert seqs(await take(again, 1)) == [2]
 
 
+async def stuck(*arguments: object) -> Page:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
 async def test_a_call_that_takes_too_long_has_failed(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "_CALL_SECONDS", 0.01)
-
-    async def stuck(*arguments: object) -> Page:
-        await asyncio.Event().wait()
-        raise AssertionError
-
     worker = await workers.start()
     monkeypatch.setattr(workers.log, "read", stuck)
     with pytest.raises(LogUnavailable, match="does not answer"):
@@ -291,116 +254,63 @@ async def test_an_unexpected_error_of_the_log_ends_only_its_call(
     assert (await worker.bounds()).newest == 0
 
 
-# Messages and questions between workers
-
-
-class Recorder:
-    """A worker that keeps all frames for it, and answers questions with their own payload."""
-
-    handles: Sequence[type[FromLog]] = (Told, PeersPresent, PeerReplies, PeerQuestion)
-
-    def __init__(self, link: Link) -> None:
-        self.link = link
-        self.told: list[tuple[int, str, object]] = []
-        self.present: list[int] = []
-        self.replies: list[dict[int, object]] = []
-        link.add(self)
-
-    def handle(self, frame: FromLog) -> None:
-        if isinstance(frame, Told):
-            self.told.append((frame.worker, frame.topic, msgspec.msgpack.decode(frame.payload)))
-        elif isinstance(frame, PeersPresent):
-            self.present = frame.workers
-        elif isinstance(frame, PeerReplies):
-            self.replies.append({worker: msgspec.msgpack.decode(payload) for worker, payload in frame.answers})
-        elif isinstance(frame, PeerQuestion) and frame.topic != "silence":
-            self.link.send(PeerReply(frame.number, frame.payload))
-
-    def disconnected(self) -> None:
-        self.present = []
-
-
-@pytest.fixture
-async def recorders() -> AsyncIterator[list[Recorder]]:
-    workers = Workers(MemoryLog(Retention()))
-    recorders = []
-    for number in (1, 2, 3):
-        recorders.append(Recorder(Link()))
-        workers.links.append(recorders[-1].link)
-        await workers.connect(recorders[-1].link, number)
-    await until_present(recorders[0], [2, 3])
-    yield recorders
-    for link in workers.links:
-        link.close()
-    workers.server.close()
-
-
-async def until_present(recorder: Recorder, expected: list[int]) -> None:
-    async def present() -> bool:
-        return recorder.present == expected
-
-    await until(present)
-
-
-def payload(value: object) -> Raw:
-    return Raw(msgspec.msgpack.encode(value))
-
-
-async def test_a_message_of_a_worker_reaches_all_others(recorders: list[Recorder]) -> None:
-    recorders[0].link.send(Tell("limits", payload({"a": 1})))
-
-    async def received() -> bool:
-        return all(recorder.told == [(1, "limits", {"a": 1})] for recorder in recorders[1:])
-
-    await until(received)
-    assert recorders[0].told == []
-
-
-async def test_a_question_is_answered_by_all_others(recorders: list[Recorder]) -> None:
-    recorders[1].link.send(AskPeers(7, "metrics", payload("?")))
-
-    async def answered() -> bool:
-        return recorders[1].replies == [{1: "?", 3: "?"}]
-
-    await until(answered)
-
-
-async def ask(recorder: Recorder, topic: str) -> dict[int, object]:
-    """The answers to a question of this worker."""
-    recorder.replies.clear()
-    recorder.link.send(AskPeers(7, topic, payload("?")))
-
-    async def answered() -> bool:
-        return bool(recorder.replies)
-
-    await until(answered)
-    return recorder.replies[0]
-
-
-async def test_a_silent_worker_is_waited_for_once_and_again_after_it_has_answered(
-    recorders: list[Recorder], monkeypatch: pytest.MonkeyPatch
+async def test_calls_under_way_fail_when_the_worker_closes_its_log(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "_REPLY_SECONDS", 0.01)
-    assert await ask(recorders[1], "silence") == {}
-    monkeypatch.setattr(exchange, "_REPLY_SECONDS", 1_000)
-    assert await ask(recorders[1], "silence") == {}
-
-    async def is_waited_for() -> bool:
-        return await ask(recorders[1], "metrics") == {1: "?", 3: "?"}
-
-    await until(is_waited_for)
+    worker = await workers.start()
+    monkeypatch.setattr(workers.log, "read", stuck)
+    reading = asyncio.ensure_future(worker.read(rooms("a"), 0, 1))
+    await asyncio.sleep(0)
+    await worker.close()
+    with pytest.raises(LogUnavailable, match="is closed"):
+        await reading
 
 
-async def test_a_question_does_not_wait_for_a_worker_that_leaves(
-    recorders: list[Recorder], monkeypatch: pytest.MonkeyPatch
+async def test_a_consumer_fails_as_the_log_does_and_the_next_one_continues(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "_REPLY_SECONDS", 1_000)
-    recorders[1].link.send(AskPeers(8, "silence", payload("?")))
-    for recorder in (recorders[0], recorders[2]):
-        recorder.link.close()
+    async def restarted(consumer: feeding.Consumer) -> Batch:
+        raise LogRestarted("another history")
 
-    async def given_up() -> bool:
-        return recorders[1].replies == [{}]
+    worker = await workers.start()
+    await publish(worker, "a")
+    with monkeypatch.context() as patched:
+        patched.setattr(feeding.Consumer, "__anext__", restarted)
+        with pytest.raises(LogRestarted, match="another history"):
+            await next_batch(worker.consumer("delivery", 0))
+    assert workers.log.positions() == {}
+    assert seqs(await take(worker.consumer("delivery", 0), 1)) == [1]
 
-    await until(given_up)
-    assert recorders[1].present == []
+
+async def test_a_consumer_that_is_closed_ends_in_both_processes(workers: Workers) -> None:
+    worker = await workers.start()
+    tail = worker.consumer("delivery", 0)
+    await publish(worker, "a")
+    async for batch in tail:
+        assert seqs(batch.messages) == [1]
+        await tail.aclose()
+
+    async def ended() -> bool:
+        return workers.log.positions() == {}
+
+    await until(ended)
+    workers.links[0].send(NextBatch(1))  # of the consumer that has ended
+    assert (await worker.bounds()).newest == 1
+
+
+async def test_a_worker_learns_a_revocation_that_comes_while_it_connects(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revocation = Revocation("anna", "", KEPT_MS * 1_000)
+    revocations = iter([[], [revocation], [revocation]])
+
+    async def each() -> Sequence[Revocation]:
+        return next(revocations)
+
+    monkeypatch.setattr(workers.log, "revocations", each)
+    worker = await workers.start()
+
+    async def told() -> bool:
+        return list(await worker.revocations()) == [revocation]
+
+    await until(told)

@@ -161,7 +161,7 @@ def test_a_field_of_the_wrong_kind_is_named(field: str, value: object) -> None:
         ('{"room": "$", "data": 1e999}', ["/room", "/data"]),
     ],
 )
-def test_all_that_is_wrong_is_named_at_once(body: str, pointers: list[str]) -> None:
+def test_all_mistakes_are_named_at_once(body: str, pointers: list[str]) -> None:
     assert refused(body, Invalid) == pointers
 
 

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from roomcast.log.mongodb.opening import Document, MongoTuning
-from tests.running import PATIENCE, wait_for
+from tests.running import PATIENCE, free_port, wait_for
 
 from pymongo.asynchronous.cursor import AsyncCursor  # isort: skip
 from pymongo.asynchronous.database import AsyncDatabase  # isort: skip
@@ -99,7 +99,7 @@ class Process(ABC):
 
     def __init__(self, *options: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"{self.kind}-"))
-        self.port = _free_port()
+        self.port = free_port()
         self.options = list(options)
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -187,9 +187,3 @@ def _leave_out(message: str) -> None:
 def fresh_name() -> str:
     """The name of a new database."""
     return f"roomcast_{uuid.uuid4().hex[:12]}"
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

@@ -7,8 +7,9 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sized
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import chain, groupby
 
 import httpx
@@ -110,8 +111,7 @@ async def test_every_acknowledged_message_reaches_every_follower_once_whatever_h
     followers = [asyncio.create_task(crowd.follow(n)) for n in range(FOLLOWERS)]
     publishers = [asyncio.create_task(publish(ports, f"p{n}", stop, stored)) for n in range(PUBLISHERS)]
     for _ in range(KILLS):
-        before = len(stored)
-        await reached(lambda before=before: len(stored) >= before + 15)
+        await reached(partial(has_grown, stored, len(stored) + 15))
         crowd.cut()
         await asyncio.to_thread(database.kill)
         await asyncio.to_thread(database.start)
@@ -127,9 +127,9 @@ async def test_every_acknowledged_message_reaches_every_follower_once_whatever_h
     assert [id.rpartition("-")[2] for id in everything] == [str(n + 1) for n in range(len(everything))]
 
 
-async def reached(state: object, seconds: float = 60) -> None:
-    assert callable(state)
-    async with asyncio.timeout(seconds):
+async def reached(state: Callable[[], bool]) -> None:
+    """Waits for a state of other processes."""
+    async with asyncio.timeout(60):
         while not state():  # noqa: ASYNC110 -- other processes give no event
             await asyncio.sleep(0.02)
 
@@ -182,6 +182,10 @@ async def test_two_thousand_followers_that_reconnect_at_once_cost_the_database_a
 
 def reads(proxy: Proxy) -> int:
     return sum(count for (name, _), count in proxy.commands.items() if name in ("find", "aggregate"))
+
+
+def has_grown(found: Sized, size: int) -> bool:
+    return len(found) >= size
 
 
 async def until_live(port: int, position: str) -> None:

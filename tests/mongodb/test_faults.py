@@ -217,7 +217,7 @@ async def test_a_cursor_that_ends_in_any_way_loses_nothing(
     await publish(writer, *["a"] * 3)
     assert seqs(await take(tail, 3)) == [5, 6, 7]
     await asyncio.wait_for(fault.met.wait(), PATIENCE)
-    # An outage is logged only if nothing else can be read either.
+    # An outage is logged only if other reads fail, too.
     assert ("the log is away" in caplog.text) <= ("cut" in ending or "lose" in ending or ending == MOVED)
 
 

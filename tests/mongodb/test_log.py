@@ -23,14 +23,14 @@ from roomcast.log.consumers import Consumers
 from roomcast.log.mongodb import log as mongodb
 from roomcast.log.mongodb import state as mongodb_state
 from roomcast.log.mongodb.chain import out_of_place
-from roomcast.log.mongodb.documents import AppendDocument, key_of
+from roomcast.log.mongodb.documents import BATCH, AppendDocument, key_of
 from roomcast.log.mongodb.log import MongoLog
 from roomcast.log.mongodb.opening import Store
-from roomcast.log.mongodb.reader import BATCH
-from roomcast.log.mongodb.rooms import NOTHING, KnownRooms
+from roomcast.log.mongodb.rooms import KnownRooms
 from roomcast.log.mongodb.view import NewestSeen, View
 from roomcast.log.outage import HistoryChanged
 from roomcast.log.register import Register
+from roomcast.log.trimming import watermark
 from roomcast.model.draft import MAX_BATCH
 from roomcast.model.errors import LogRestarted, LogUnavailable, LogUnusable, TooLarge
 from roomcast.model.message import Message
@@ -42,6 +42,8 @@ from tests.mongodb.database import MongoDB
 
 Open = Callable[..., Awaitable[MongoLog]]
 Database = AsyncDatabase[dict[str, Any]]
+
+NOTHING = watermark(0, 0)
 
 
 @pytest.fixture
@@ -247,7 +249,7 @@ async def test_a_new_epoch_continues_with_the_next_number(open_log: Open) -> Non
     other = await open_log(new_epoch=True)
     assert other.epoch != log.epoch
     assert seqs(await publish(other, "a")) == [3]
-    await restarted(log, tail)  # the first log is told, too
+    await restarted(log, tail)  # the first log has noticed, too
     assert log.epoch == other.epoch
     assert (await log.read(rooms("a"), 0, 10)).messages[-1].prev == 1
 
@@ -272,13 +274,9 @@ async def test_times_begin_anew_under_a_requested_new_epoch(
 
 
 async def restarted(log: MongoLog, tail: LogConsumer) -> None:
-    """Waits until the consumer tells that the log has another history, and the log can be read again."""
-    told = False
-    while not told:
-        try:
-            await next_batch(tail)
-        except LogRestarted:
-            told = True
+    """Waits until the consumer ends because the log has another history, and the log can be read again."""
+    with pytest.raises(LogRestarted):
+        await drained(tail)
 
     async def readable() -> bool:
         try:
@@ -287,6 +285,12 @@ async def restarted(log: MongoLog, tail: LogConsumer) -> None:
             return False
 
     await until(readable)
+
+
+async def drained(tail: LogConsumer) -> NoReturn:
+    """Reads until the consumer ends with an error."""
+    while True:
+        await next_batch(tail)
 
 
 async def rewrite(database: Database, *documents: dict[str, Any]) -> None:

@@ -69,10 +69,10 @@ def test_nothing_is_deleted(server: Running) -> None:
         assert (answer.status_code, "MongoDB" in answer.json()["detail"]) == (501, True)
 
 
-@pytest.mark.parametrize("asked", ["--max-age=1h", "--config=rules.toml"])
+@pytest.mark.parametrize("option", ["--max-age=1h", "--config=rules.toml"])
 def test_rules_and_ages_are_refused_at_the_start(
-    serve_on: Serve, mongo: MongoDB, tmp_path: Path, asked: str
+    serve_on: Serve, mongo: MongoDB, tmp_path: Path, option: str
 ) -> None:
     (tmp_path / "rules.toml").write_text('[[room]]\nmatch = "a"\nmax_messages = 1\n')
     with pytest.raises(AssertionError, match=r"the server ended: .*trimmed by its collection"):
-        serve_on(mongo.url(), asked.replace("rules.toml", str(tmp_path / "rules.toml")))
+        serve_on(mongo.url(), option.replace("rules.toml", str(tmp_path / "rules.toml")))

@@ -1,4 +1,4 @@
-"""Several servers on one collection, and their database's outages, from outside."""
+"""Several servers on one collection, and outages of their database, as users see them."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_server_starts_while_the_database_is_away_and_says_so(serve_on: Serv
     assert "all streams end" not in server.said()
 
 
-def test_a_mistake_that_waiting_does_not_mend_is_reported_when_the_database_is_back(
+def test_a_mistake_that_waiting_does_not_fix_is_reported_when_the_database_is_back(
     serve_on: Serve, database: FerretDB
 ) -> None:
     database.kill()

@@ -1,4 +1,4 @@
-"""Mistakes in the set-up that waiting does not mend: the server does not start, and says what to do."""
+"""Mistakes in the set-up that waiting does not fix: the server does not start, and says what to do."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from dns.exception import Timeout
 from dns.resolver import NXDOMAIN
 from pymongo import AsyncMongoClient
 
+from roomcast.log.mongodb import diagnosis
 from roomcast.log.mongodb import log as mongodb
 from roomcast.model.errors import LogUnusable
 from roomcast.model.retention import Retention
@@ -66,7 +67,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def with_tls(mongo: MongoDB, certificates: Path) -> AsyncIterator[MongoDB]:
-    """The database behind TLS."""
+    """The database behind a proxy that speaks TLS."""
     async with Proxy(mongo.address, server_side(certificates)) as proxy:
         yield MongoDB(mongo.kind, f"mongodb://localhost:{proxy.port}")
 
@@ -140,7 +141,8 @@ async def test_a_missing_or_unknown_client_certificate_is_refused(certificates: 
 
 @contextmanager
 def listening(context: ssl.SSLContext) -> Iterator[int]:
-    """A server that shakes hands, and says what it does not like; one of asyncio would only hang up."""
+    """A server that makes the TLS handshake and sends its alert if that fails. asyncio's server would only close
+    the connection."""
     with ThreadPoolExecutor() as pool, socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -158,7 +160,7 @@ def shake_hands(connection: socket.socket, context: ssl.SSLContext) -> None:
     tls = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
     with suppress(OSError):
         tls.do_handshake()
-    # Read to its end: where something is left unread, closing takes back what was said.
+    # Reads to the end: if bytes are left unread, closing resets the connection, and the client may lose the alert.
     with socket.socket(fileno=tls.detach()) as plain, suppress(OSError):
         plain.settimeout(2)
         plain.shutdown(socket.SHUT_WR)
@@ -234,6 +236,17 @@ async def test_an_unknown_name_is_refused_and_a_silent_name_server_waited_for(
     url = "mongodb+srv://nosuch.example.org/x"
     assert "correct its host and options" in await refusal(url)
     trouble = Timeout()  # type: ignore[no-untyped-call]
+    assert not (await opened(url)).epoch
+
+
+@pytest.mark.parametrize("tls", ["true", "false"])
+async def test_a_server_that_is_away_is_waited_for_with_and_without_tls(
+    monkeypatch: pytest.MonkeyPatch, tls: str
+) -> None:
+    monkeypatch.setattr(diagnosis, "_PROBE_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    url = f"mongodb://127.0.0.1:{port}/x?tls={tls}&serverSelectionTimeoutMS=50"
     assert not (await opened(url)).epoch
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from pymongo.errors import DuplicateKeyError
 
 from roomcast.log.mongodb import ticket_lock
 from roomcast.log.mongodb.opening import Store
@@ -136,3 +139,54 @@ async def test_a_ticket_that_was_lost_with_the_counter_is_taken_again(process: N
     await until(partial(queued, second))
     await first._metadata.delete_one(_COUNTER)
     await asyncio.wait_for(waiting, PATIENCE)
+
+
+class CounterDocument:
+    """The counter without a database."""
+
+    def __init__(self) -> None:
+        self.values = {"taken": 0, "served": 0, "newest": 0}
+        self.errors: list[Exception] = []
+
+    def with_options(self, **options: object) -> CounterDocument:
+        return self
+
+    async def find_one(self, query: object) -> dict[str, int]:
+        return dict(self.values)
+
+    async def find_one_and_update(
+        self, query: object, update: dict[str, dict[str, int]], **options: object
+    ) -> dict[str, int]:
+        if self.errors:
+            raise self.errors.pop(0)
+        for name, value in update.get("$inc", {}).items():
+            self.values[name] += value
+        for name, value in update.get("$max", {}).items():
+            self.values[name] = max(self.values[name], value)
+        self.values |= update.get("$set", {})
+        return dict(self.values)
+
+
+def lock_on(counter: CounterDocument) -> TicketLock:
+    lock = TicketLock(cast(Store, SimpleNamespace(metadata=counter)))
+    lock.start_queueing()
+    return lock
+
+
+async def test_a_counter_that_another_process_creates_at_the_same_moment_is_used() -> None:
+    counter = CounterDocument()
+    counter.errors = [DuplicateKeyError("twice")]
+    lock = lock_on(counter)
+    await lock.acquire()
+    assert (lock._held, counter.values["taken"]) == (True, 1)
+
+
+async def test_a_ticket_that_a_new_counter_does_not_know_is_taken_again() -> None:
+    counter = CounterDocument()
+    counter.values["taken"] = 3
+    lock = lock_on(counter)
+    waiting = asyncio.create_task(lock.acquire())
+    await until(partial(queued, lock))
+    counter.values = {"taken": 0, "served": 0, "newest": 0}
+    await asyncio.wait_for(waiting, PATIENCE)
+    assert counter.values["taken"] == lock._ticket == 1

@@ -18,7 +18,7 @@ from tests.postgresql.database import Cluster
 from tests.running import PATIENCE, Running, wait_for
 
 PUBLISHERS = 3
-"""To each server."""
+"""How many publishers each server has."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Outages of the database, seen from outside, by the servers and their followers."""
+"""Outages of the database, as the servers' users see them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connection strings, and mistakes in them, which show no secrets; and poolers."""
+"""Connection strings, errors for mistakes in them, which show no secrets, and poolers."""
 
 from __future__ import annotations
 

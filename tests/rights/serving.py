@@ -1,12 +1,11 @@
-"""Servers for the tests of rights, each reached in the three ways: the fast path, h11, and ASGI in a program of
-somebody else's. The first two are two ports of one server."""
+"""Servers for the tests of rights. Each is reached in the three ways: the fast path, h11, and ASGI in a host
+application. The first two are two ports of one server."""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
-import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from roomcast.model.settings.key import Key
 from tests.auth.signing import pem
 from tests.auth.signing import token as signed
 from tests.raw import JSON, Answer, Raw
-from tests.running import WORKERS, Running, start_uvicorn
+from tests.running import WORKERS, Running, free_port, start_uvicorn
 
 SECRET = "0123456789abcdefghijklmnopqrstuvwxyz"
 SECRETS = Secrets.of_text(SECRET, "the secret")
@@ -79,7 +78,7 @@ KEYS = (
     ),
 )
 ISS, AWAY = "https://app.example", "https://away.example"
-"""Issuers: one with a key in a file, and one whose keys cannot be had."""
+"""Issuers: one with a key in a file, and one whose keys cannot be fetched."""
 ANONYMOUS = ("read:public/*", "publish:inbox/*")
 BY_NAME = {key.name: grantor_of(key) for key in KEYS}
 
@@ -128,7 +127,7 @@ class Way(NamedTuple):
 @contextmanager
 def two_ways(folder: Path, *options: str, log: str = "memory:") -> Iterator[Sequence[Way]]:
     """A server of `roomcast serve`."""
-    ports = ("--port=0", f"--page-port={free_port()}")  # 0 would be none
+    ports = ("--port=0", f"--page-port={free_port()}")  # 0 would mean no page
     command = [sys.executable, "-c", _TWO_WAYS, "serve", *ports, f"--log={log}", *options, *WORKERS]
     running = Running(command, folder)
     try:
@@ -203,11 +202,6 @@ def configured(folder: Path) -> Path:
     file = folder / "roomcast.toml"
     file.write_text(f'secret_files = ["{folder / "secret"}"]\n' + "".join(rows))
     return file
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 # Requests

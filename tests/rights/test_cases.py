@@ -1,4 +1,4 @@
-"""The cases of the specification that need no token, cookie or reload, by their numbers, in each way in."""
+"""The cases of the specification that need no token, cookie or reload, by their numbers, over each entry point."""
 
 from __future__ import annotations
 

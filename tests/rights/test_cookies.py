@@ -132,7 +132,7 @@ def test_42_a_page_of_another_site_publishes_nothing_with_a_cookie(
     assert way.ask(publish(MESSAGE, sent, *fields)).status == status
     form = request("POST", "/rooms/chat/7", FORM, sent, *fields, body=b"text=x")
     assert way.ask(form).status == status
-    # With a header nothing of it matters but the origin: no page can send one that it was not given.
+    # If the credential is in the header, only the origin matters: no page can send a header that it was not given.
     refused = 403 if any("evil" in field or "sibling" in field for field in fields) else 201
     assert way.ask(publish(MESSAGE, bearer(WRITER), *fields)).status == refused
 

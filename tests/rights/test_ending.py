@@ -1,4 +1,4 @@
-"""How streams end by their rights: in time, with the reason, and so that a new right goes on exactly."""
+"""Streams end with their rights: in time, with the reason, and so that a new right continues without a loss."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STREAMS = 5_000
 
 
 def _ending(seconds: float) -> str:
-    """A ticket that expires at this time, leeway included."""
+    """A ticket that expires in `seconds` seconds, leeway included."""
     return ticket("user/33", age=100, seconds=100 - 30 + seconds)
 
 
@@ -39,7 +39,7 @@ def _ending(seconds: float) -> str:
 def test_33_a_stream_ends_with_its_ticket_and_its_reconnect_is_refused(way: Way, accept: str) -> None:
     sent, began = _ending(2), time.monotonic()
     target = f"/messages?room=user/33&replay=none&ticket={sent}"
-    resume = "Last-Event-ID: x-1"  # as of a reconnect: it may be opened no more
+    resume = "Last-Event-ID: x-1"  # a reconnect: this ticket may no longer open a stream
     with way.open(get(target, accept, resume)) as stream:
         told = stream.until(b"live")
         stored = way.ask(publish({"room": "user/33", "text": "before"}, bearer(ALL))).json["id"]
@@ -188,7 +188,7 @@ def _follow(context: Context, data: bytes) -> Client:
 
 
 async def test_a_pending_gap_is_told_before_the_end() -> None:
-    """Otherwise its client would resume after the gap and never hear of it."""
+    """Otherwise its client would resume after the gap and never be told of it."""
     engine = await Engine.open(Settings(log="memory:"))
     try:
         connection = FakeConnection(full_after=1)

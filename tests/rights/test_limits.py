@@ -62,7 +62,7 @@ def test_a_stream_above_the_limit_is_told_to_retry(way: Way, accept: str) -> Non
             stream.until(b"live")
         assert not is_let_in(way, *fields())
         assert metric(way, "ticket", "streams") == before + 1
-        # Pages are no streams, and others have their own.
+        # A page is not a stream, and other principals have streams of their own.
         assert way.ask(get(TARGET, PAGE, fields()[0])).status == 200
         assert way.ask(request("HEAD", TARGET, *fields())).status == 200
         other = bearer(ticket("public/a", by="limited", sub=f"{sub}-other"))
@@ -141,7 +141,7 @@ def test_a_batch_counts_as_its_messages(way: Way) -> None:
     assert way.ask(publish(batch, sent)).status == 201
     refused = way.ask(publish(batch[0], sent))
     assert refused.status == 429
-    assert 1700 < int(refused.headers["retry-after"]) <= 1800  # what is owed, and one
+    assert 1700 < int(refused.headers["retry-after"]) <= 1800  # the debt, and one message
 
 
 def test_429_comes_before_the_body(way: Way) -> None:

@@ -12,11 +12,11 @@ import httpx
 import pytest
 
 from tests.observer import Observer
-from tests.rights.serving import NDJSON, SSE, Way, bearer, free_port, get, publish
-from tests.running import Running, start_roomcast, wait_for
+from tests.rights.serving import NDJSON, SSE, Way, bearer, get, publish
+from tests.running import Running, free_port, start_roomcast, wait_for
 
 AGAIN_SECONDS = 0.3
-"""How far apart fetches are here, in place of a minute."""
+"""Minimum seconds between two fetches here, instead of a minute."""
 _PROGRAM = f"""
 from roomcast.auth.tokens import jwks
 from roomcast.cli.main import main

@@ -1,4 +1,4 @@
-"""Rights that were there and end: by `POST /revocations`, and by a configuration that is read again."""
+"""Rights that end: by `POST /revocations`, and by a configuration that is read again."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_older_credentials_of_a_person_end_and_nothing_else(way: Way) -> Non
     assert refused.status == 401
     assert refused.json["detail"] == "not valid"
     assert [status(way, one) for one in (others, later, nameless, ALL, older)] == [200] * 5
-    assert status(way, given(sub)) == 401  # also one that nobody had sent yet
+    assert status(way, given(sub)) == 401  # also a ticket that was never sent before
     for accept in (SSE, NDJSON):
         data = get(f"/messages?room=user/42&ticket={mine}", accept)
         assert way.ask(data).status == 401
@@ -185,7 +185,7 @@ def test_a_revocation_is_in_the_audit_and_outlives_a_restart(tmp_path: Path) -> 
     with two_ways(tmp_path, config, log=log) as ways:
         assert ways[0].ask(revoke({"sub": "42"})).status == 204
         assert [status(way, mine) for way in ways] == [401, 401]
-        ways[0].running.wait_until_it_says(r"revoked: all that 42 was given before \S+Z, by all")
+        ways[0].running.wait_until_it_says(r"revoked: all credentials of 42 issued before \S+Z, by all")
         assert "not valid" not in ways[0].running.said()
     with two_ways(tmp_path, config, log=log) as ways:
         assert [status(way, mine) for way in ways] == [401, 401]

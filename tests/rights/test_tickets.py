@@ -1,4 +1,4 @@
-"""`POST /tickets`: who is given which ticket, and what comes of it."""
+"""`POST /tickets`: the tickets that each client can get, and what they allow."""
 
 from __future__ import annotations
 

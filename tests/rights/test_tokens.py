@@ -1,4 +1,4 @@
-"""The cases of the specification that concern tokens, by their numbers, in each way in."""
+"""The cases of the specification that concern tokens, by their numbers, over each entry point."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def test_nothing_given_is_the_default() -> None:
     assert not configuration.is_given("port")
 
 
-def test_the_variable_that_kubernetes_sets_for_a_service_of_our_name_is_no_port() -> None:
+def test_the_variable_that_kubernetes_sets_for_a_service_of_our_name_is_ignored() -> None:
     configuration = Configuration({}, {"ROOMCAST_PORT": "tcp://10.0.0.1:8080"}, None)
     assert configuration.settings.port == Settings().port
     assert not configuration.is_given("port")

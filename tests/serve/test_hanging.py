@@ -80,7 +80,7 @@ def child() -> Iterator[tuple[Child, Channel[Report, Order]]]:
     theirs.close()
 
 
-def test_a_process_counts_as_hung_after_some_questions_in_a_row_without_an_answer(
+def test_a_process_counts_as_hung_after_some_pings_in_a_row_without_an_answer(
     child: tuple[Child, Channel[Report, Order]],
 ) -> None:
     one, theirs = child

@@ -30,7 +30,9 @@ async def said(reporter: MinuteReport, caplog: pytest.LogCaptureFixture) -> list
     return [record.getMessage() for record in caplog.records]
 
 
-async def test_nothing_unusual_is_no_line(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_minute_without_anything_unusual_has_no_line(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
     assert await said(MinuteReport(engine), caplog) == []
 
 

@@ -93,7 +93,7 @@ def test_no_error_and_no_traceback_shows_a_secret(rendering: Rendering) -> None:
 
 
 @BOTH
-def test_a_record_whose_arguments_do_not_fit_is_told_and_not_lost(rendering: Rendering) -> None:
+def test_a_record_whose_arguments_do_not_fit_is_reported_and_not_lost(rendering: Rendering) -> None:
     assert "a line that could not be written: TypeError" in rendered(rendering, record("%d", "x"))
 
 

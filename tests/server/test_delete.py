@@ -37,7 +37,7 @@ def test_a_deleted_message_is_gone_with_the_answer(server: Running) -> None:
     assert [event.name for event in until_live(server, "room=developers")] == ["message", "message", "live"]
 
 
-def test_a_resume_over_what_was_deleted_is_told(server: Running) -> None:
+def test_a_resume_over_deleted_messages_is_told(server: Running) -> None:
     ids = [str(server.publish(text)["id"]) for text in "abcd"]
     delete(server, f"/messages/{ids[1]}")
     delete(server, f"/messages/{ids[2]}")
@@ -92,7 +92,7 @@ def test_a_publish_that_is_repeated_after_its_message_was_deleted_is_answered_as
     assert held(server) == {}
 
 
-def test_what_is_deleted_does_not_come_back_after_a_kill(serve: Serve) -> None:
+def test_deleted_messages_do_not_come_back_after_a_kill(serve: Serve) -> None:
     server = serve()
     kept: dict[str, str] = {}
     deleted: list[str] = []
@@ -112,7 +112,7 @@ def test_what_is_deleted_does_not_come_back_after_a_kill(serve: Serve) -> None:
         assert {id: server.get(f"/messages/{id}").status_code for id in kept} == dict.fromkeys(kept, 200)
 
 
-def test_a_replay_of_the_newest_says_nothing_of_what_was_deleted_before(server: Running) -> None:
+def test_a_replay_of_the_newest_messages_reports_no_earlier_deletion(server: Running) -> None:
     ids = [str(server.publish(text)["id"]) for text in "abcdef"]
     for id in (ids[1], ids[3]):
         delete(server, f"/messages/{id}")

@@ -54,8 +54,8 @@ def test_a_connection_goes_from_one_way_to_the_other_and_is_kept(server: Running
         assert sequence(connection.answer().json["id"]) == first + 1
 
 
-def test_what_comes_while_a_publish_waits_is_served_after_it(server: Running) -> None:
-    """In bytes of their own, so that the first is under way when the others come."""
+def test_requests_that_arrive_while_a_publish_waits_are_served_after_it(server: Running) -> None:
+    """Each has a segment of its own, so that the first is under way when the others arrive."""
     with Raw(server.port) as connection:
         for data in (post(BODY), post(BODY), HEALTHZ, post(BODY)):
             connection.send(data)
@@ -74,7 +74,7 @@ def test_pipelined_publishes_are_stored_in_order(server: Running) -> None:
     assert seqs == sorted(set(seqs))
 
 
-def test_who_asks_to_close_is_answered_and_closed(server: Running) -> None:
+def test_a_client_that_asks_to_close_is_answered_and_closed(server: Running) -> None:
     asked = post(BODY).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
     with Raw(server.port, asked) as connection:
         answer = connection.answer()
@@ -82,7 +82,7 @@ def test_who_asks_to_close_is_answered_and_closed(server: Running) -> None:
         assert connection.rest() == b""
 
 
-def test_who_ends_its_side_behind_a_publish_is_answered_and_closed(server: Running) -> None:
+def test_a_client_that_ends_its_side_after_a_publish_is_answered_and_closed(server: Running) -> None:
     if isinstance(server.port, TlsPort):
         pytest.skip("over TLS the end of one side is the end of the connection")
     with Raw(server.port, post(BODY)) as connection:
@@ -95,7 +95,7 @@ def test_who_ends_its_side_behind_a_publish_is_answered_and_closed(server: Runni
     "garbage", [b"\0\r\n\r\n", b"GET / HTTP/1.1\r\nno colon\r\n\r\n"], ids=["at once", "in a head"]
 )
 @pytest.mark.parametrize("between", [b"", HEALTHZ], ids=["behind it", "behind another"])
-def test_garbage_does_not_take_the_place_of_a_publishs_answer(
+def test_garbage_after_a_publish_does_not_replace_its_answer(
     server: Running, between: bytes, garbage: bytes
 ) -> None:
     with Raw(server.port, post(BODY) + between + garbage) as connection:
@@ -108,7 +108,7 @@ def test_garbage_does_not_take_the_place_of_a_publishs_answer(
 
 
 @pytest.mark.parametrize("cut", [10, -1], ids=["in the head", "in the body"])
-def test_who_is_gone_in_the_middle_of_a_publish_has_stored_nothing(server: Running, cut: int) -> None:
+def test_a_client_that_disconnects_in_the_middle_of_a_publish_stores_nothing(server: Running, cut: int) -> None:
     before = server.metric("roomcast_messages_published_total")
     with Raw(server.port, post(BODY)[:cut]) as connection:
         connection.end()
@@ -117,7 +117,7 @@ def test_who_is_gone_in_the_middle_of_a_publish_has_stored_nothing(server: Runni
 
 
 def test_a_body_of_any_size_is_stored_once(server: Running) -> None:
-    """Larger ones than are held as a whole are read by h11."""
+    """h11 reads the bodies that are too large to be buffered."""
     with Observer(server.port, "/messages?room=large&replay=none") as follower:
         assert follower.next().name == "live"
         for size in (_SMALL, 60_000, 64_000):
@@ -130,7 +130,7 @@ def test_a_body_of_any_size_is_stored_once(server: Running) -> None:
                 assert follower.next().json["text"] == "x" * size
 
 
-def test_a_publisher_that_is_gone_before_its_answer_has_published(server: Running) -> None:
+def test_a_publisher_that_disconnects_before_its_answer_has_published(server: Running) -> None:
     with Observer(server.port, "/messages?room=gone&replay=none") as follower:
         assert follower.next().name == "live"
         for _ in range(20):
@@ -139,8 +139,8 @@ def test_a_publisher_that_is_gone_before_its_answer_has_published(server: Runnin
     wait_for(lambda: server.metric("roomcast_followers") == 0, "the follower's end")
 
 
-def test_who_does_not_read_the_answers_is_not_read_from_until_it_does(server: Running) -> None:
-    """Else they would be held for it without a bound."""
+def test_a_client_that_does_not_read_its_answers_is_not_read_from_until_it_does(server: Running) -> None:
+    """Otherwise its answers would pile up without a bound."""
     body = b'{"room":"unread","text":"%b"}' % (b"x" * 60_000)
     with Raw(server.port) as connection:
         connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)

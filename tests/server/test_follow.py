@@ -83,7 +83,7 @@ def test_the_head_and_the_first_block_come_at_once(way: Way) -> None:
         assert follower.retry == 3000
 
 
-def test_history_then_live_then_what_comes(way: Way) -> None:
+def test_a_stream_is_history_then_live_then_new_messages(way: Way) -> None:
     stored = [way.publish(text) for text in "abc"]
     with way.follow() as follower:
         *replayed, live = follower.until_live()
@@ -196,7 +196,7 @@ def test_the_follower_of_a_quiet_room_hears_no_false_alarm(start: Callable[..., 
         assert follower.next().name == "live"
 
 
-def test_an_id_that_says_nothing_here_is_told_and_everything_retained_follows(way: Way) -> None:
+def test_an_unknown_id_is_reported_and_everything_retained_follows(way: Way) -> None:
     first = way.publish("a")["id"]
     epoch = first.split("-")[0]
     wrong = [("abcd-1", "epoch"), (f"{epoch}-7", "future"), ("66f2c0ffee", "malformed"), ("ü", "malformed")]
@@ -246,7 +246,7 @@ def test_a_slow_follower_is_served_at_its_own_pace_and_holds_up_nobody(start: Ca
         assert [slow.next().json["text"].split()[0] for _ in range(count)] == [str(n) for n in range(count)]
 
 
-def test_a_follower_that_takes_nothing_is_closed(start: Callable[..., Way]) -> None:
+def test_a_follower_that_reads_nothing_is_closed(start: Callable[..., Way]) -> None:
     way = start(slow_after=1, heartbeat=1)
     with way.follow(receive_buffer=4096) as dead, way.follow() as alive:
         dead.until_live()
@@ -278,7 +278,7 @@ def test_overload_is_an_answer_that_an_eventsource_survives(start: Callable[...,
 
 
 @pytest.mark.parametrize("start", ["socket 1.1", "socket 1.0", "tls 1.1", "tls 1.0"], indirect=True)
-def test_a_stop_ends_every_stream_with_a_time_to_come_back(start: Callable[..., Way]) -> None:
+def test_a_stop_ends_every_stream_with_a_retry_delay(start: Callable[..., Way]) -> None:
     way = start()
     followers = [way.follow() for _ in range(20)]
     for follower in followers:
@@ -298,7 +298,7 @@ def test_a_stop_ends_every_stream_with_a_time_to_come_back(start: Callable[..., 
 
 
 @pytest.mark.parametrize("start", ["socket 1.1", "socket 1.0", "tls 1.1", "tls 1.0"], indirect=True)
-def test_a_stop_reaches_a_follower_behind_all_that_waits_for_it(start: Callable[..., Way]) -> None:
+def test_a_stop_reaches_a_follower_after_all_bytes_that_wait_for_it(start: Callable[..., Way]) -> None:
     way = start()
     with way.follow(receive_buffer=4096) as slow:
         slow.until_live()

@@ -1,4 +1,4 @@
-"""`GET /followers`: who follows, and how far they are."""
+"""`GET /followers`: the followers and their positions."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def publish(server: Running, room: str, text: str) -> httpx.Response:
     return server.post({"room": room, "text": text}, headers=bearer(ADMIN))
 
 
-def test_a_follower_is_told_with_who_it_is_and_where(server: Running) -> None:
+def test_a_follower_is_listed_with_its_principal_its_address_and_its_position(server: Running) -> None:
     assert followers(server) == []
     with following(server, "room=b&room=a&prefix=team/") as follower:
         follower.until_live()
@@ -85,7 +85,7 @@ def test_a_follower_is_told_with_who_it_is_and_where(server: Running) -> None:
     }
 
 
-def test_one_that_does_not_read_is_behind_with_bytes_that_wait(server: Running) -> None:
+def test_a_follower_that_does_not_read_is_listed_as_behind_with_waiting_bytes(server: Running) -> None:
     query = "room=loud&replay=none"
     with following(server, query) as reading, following(server, query, receive_buffer=4096) as stuck:
         reading.until_live()
@@ -101,7 +101,7 @@ def test_one_that_does_not_read_is_behind_with_bytes_that_wait(server: Running) 
         assert followers(server, "?behind=31") == []
 
 
-def test_the_pages_lead_to_all_of_them_the_oldest_first(server: Running) -> None:
+def test_the_pages_list_all_followers_oldest_first(server: Running) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(5):
             stack.enter_context(following(server)).until_live()
@@ -116,12 +116,12 @@ def test_the_pages_lead_to_all_of_them_the_oldest_first(server: Running) -> None
 
 
 @pytest.mark.parametrize(("key", "status"), [(None, 401), (READER, 403), (ADMIN, 200)])
-def test_it_takes_the_right_admin(server: Running, key: str | None, status: int) -> None:
+def test_listing_followers_needs_the_right_admin(server: Running, key: str | None, status: int) -> None:
     assert server.get("/followers", headers=bearer(key) if key else {}).status_code == status
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "after=7", "after=1-2-x", "behind=-1", "limits=2"])
-def test_what_it_cannot_do_is_refused(server: Running, query: str) -> None:
+def test_a_query_for_followers_that_makes_no_sense_is_refused(server: Running, query: str) -> None:
     assert server.get(f"/followers?{query}", headers=bearer(ADMIN)).status_code == 422
 
 
@@ -132,7 +132,7 @@ def test_a_long_user_agent_is_cut(server: Running) -> None:
         assert followers(server)[0]["user_agent"] == "x" * 200
 
 
-def test_the_command_tells_each_as_a_line_of_json(server: Running) -> None:
+def test_the_command_writes_each_follower_as_a_line_of_json(server: Running) -> None:
     with following(server) as follower:
         follower.until_live()
         done = run("followers", url=server.url, ROOMCAST_TOKEN=ADMIN)
@@ -143,7 +143,7 @@ def test_the_command_tells_each_as_a_line_of_json(server: Running) -> None:
     assert (refused.returncode, refused.stdout) == (1, "")
 
 
-def test_in_a_terminal_it_is_a_table_that_is_drawn_again(server: Running) -> None:
+def test_in_a_terminal_the_command_draws_a_table_again_and_again(server: Running) -> None:
     with following(server) as follower:
         follower.until_live()
         with Program("followers", "--every=100ms", url=server.url, terminal=True, ROOMCAST_TOKEN=ADMIN) as program:

@@ -51,14 +51,14 @@ def test_requests_of_one_connection_have_clients_of_their_own(serve: Serve) -> N
     assert lines(server) == ["203.0.113.1", "203.0.113.2", "203.0.113.1", "127.0.0.1"]
 
 
-def test_forwarded_is_read_instead_where_it_is_chosen(serve: Serve) -> None:
+def test_the_header_forwarded_is_read_if_it_is_chosen(serve: Serve) -> None:
     server = serve("--open", "--log=memory:", "--forwarded-header=forwarded")
     ask(server, 'Forwarded: for="[2001:db8::1]";proto=https', f"{XFF}: 6.6.6.6")
     ask(server, f"{XFF}: 6.6.6.6")
     assert lines(server) == ["2001:db8::1", "127.0.0.1"]
 
 
-def test_nobody_is_believed_where_others_are_trusted(serve: Serve) -> None:
+def test_the_header_of_a_client_that_is_no_trusted_proxy_is_ignored(serve: Serve) -> None:
     server = serve("--open", "--log=memory:", "--trusted-proxy=10.0.0.0/8", "--trusted-proxy=::1")
     ask(server, f"{XFF}: 203.0.113.1")
     assert lines(server) == ["127.0.0.1"]

@@ -171,7 +171,7 @@ def test_a_stream_goes_on_at_the_position_of_a_page_without_a_seam(
         assert messages == [stored]
 
 
-def test_a_page_of_the_past_gives_the_position_before_which_it_ends(server: Running) -> None:
+def test_a_page_of_the_past_has_the_position_at_which_it_ends(server: Running) -> None:
     page = ask(server, "/messages?room=even&replay=1").json()
     before = ask(server, f"/messages?room=even&limit=2&before={page['messages'][0]['id']}").json()
     after = ask(server, f"/messages?room=even&after={before['position']}&limit=1").json()
@@ -207,7 +207,7 @@ def test_a_gap_is_told_in_a_page_as_it_is_in_a_stream(small: Running) -> None:
     assert ask(small, f"/messages?room={room}&since=2099-01-01T00:00:00Z").json()["gap"] is None
 
 
-def test_an_id_that_says_nothing_here_is_a_gap_over_everything_retained(small: Running) -> None:
+def test_an_unknown_id_is_a_gap_over_everything_retained(small: Running) -> None:
     room = f"room-{next(_numbers)}"
     stored = small.publish("x", room)
     epoch = newest(small).split("-")[0]
@@ -241,7 +241,7 @@ def test_a_page_is_whole_however_large_its_messages_are(server: Running) -> None
     assert [text.split()[0] for text in texts(page)] == [str(n) for n in range(60)]
 
 
-def test_rooms_are_told_with_what_they_hold_and_who_follows(server: Running) -> None:
+def test_rooms_are_listed_with_their_messages_and_their_followers(server: Running) -> None:
     room = f"room-{next(_numbers)}"
     empty = f"empty-{next(_numbers)}"
     server.publish("a", room)

@@ -1,4 +1,4 @@
-"""`roomcast.app(rights=...)`: the login of the program around decides, and `routes=` what is served at all."""
+"""`roomcast.app`: `rights=` is the login of the host program, and `routes=` chooses the served routes."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def test_a_stranger_has_the_anonymous_grants_and_is_asked_for_a_credential
         assert (await client.get("/me")).json()["kind"] == "anonymous"
 
 
-async def test_what_somebody_may_is_told_to_them() -> None:
+async def test_a_client_can_ask_for_its_own_rights() -> None:
     login = Login()
     login.until = datetime.now(UTC) + timedelta(minutes=10)
     async with serving(rights=login) as client:
@@ -139,7 +139,7 @@ async def test_a_login_that_returns_something_else_lets_nobody_in(
 @pytest.mark.parametrize(
     "path", ["/", "/page/main.js", "/roomcast.js", "/openapi.json", "/healthz", "/readyz", "/metrics", "/nowhere"]
 )
-async def test_nobody_is_asked_about_what_needs_no_login(path: str) -> None:
+async def test_the_login_is_not_asked_for_routes_that_need_none(path: str) -> None:
     login = Login()
     async with serving(rights=login) as client:
         await client.get(path, headers=ANNA)
@@ -147,7 +147,7 @@ async def test_nobody_is_asked_about_what_needs_no_login(path: str) -> None:
     assert login.asked == []
 
 
-async def test_rights_that_end_end_the_stream_and_its_reconnect_is_judged_anew() -> None:
+async def test_rights_that_expire_end_the_stream_and_its_reconnect_is_judged_again() -> None:
     login = Login()
     login.until = time.time() + 0.2
     async with serving(rights=login, heartbeat=0.05) as client:
@@ -219,7 +219,7 @@ async def test_a_key_and_its_tickets_decide_where_they_are_sent() -> None:
         ({"user": "a", "until": float("nan")}, "until must be a finite number"),
     ],
 )
-def test_rights_that_cannot_be_are_refused_where_they_are_made(fields: dict[str, Any], words: str) -> None:
+def test_invalid_rights_are_refused_when_they_are_made(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Rights(**fields)
 
@@ -235,7 +235,7 @@ def test_rights_that_cannot_be_are_refused_where_they_are_made(fields: dict[str,
         ({"routes": ()}, "routes must be a list"),
     ],
 )
-def test_options_that_cannot_be_are_refused_at_the_call(options: dict[str, Any], words: str) -> None:
+def test_invalid_options_are_refused_at_the_call(options: dict[str, Any], words: str) -> None:
     with pytest.raises(BadOption, match=words):
         roomcast.app(**options)
 
@@ -246,7 +246,7 @@ def test_every_route_is_in_one_group() -> None:
     assert list(GROUPS) == list(get_args(Group))
 
 
-async def test_followers_alone_are_served_where_the_program_says_so() -> None:
+async def test_only_the_route_that_follows_is_served_if_the_program_says_so() -> None:
     async with serving(routes=("follow", "openapi")) as client:
         assert (await client.get("/messages?room=a", headers=PAGE)).status_code == 200
         refused = await client.post("/messages", json={"room": "a", "text": "x"})

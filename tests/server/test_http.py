@@ -195,7 +195,7 @@ def test_pipelined_requests_are_answered_in_order(server: Running) -> None:
         assert connection.answer().json["status"] == "ok"
 
 
-def test_a_request_behind_a_large_body_is_no_large_head(server: Running) -> None:
+def test_a_request_after_a_large_body_is_not_taken_for_a_large_head(server: Running) -> None:
     with Raw(server.port, post(BODY + b" " * 200_000) + HEALTHZ[:20]) as connection:
         assert connection.answer().status == 201
         connection.send(HEALTHZ[20:])
@@ -213,7 +213,7 @@ def test_a_follow_behind_a_publish_is_a_stream(server: Running) -> None:
     "behind",
     [PAGE, FOLLOW, post(BODY), PAGE * 10, HEALTHZ[:20], b"\0garbage\r\n\r\n", FOLLOW + b"\0garbage\r\n\r\n"],
 )
-def test_what_is_pipelined_behind_a_follow_is_dropped(server: Running, behind: bytes) -> None:
+def test_requests_pipelined_after_a_follow_are_dropped(server: Running, behind: bytes) -> None:
     stored = server.get("/readyz").json()["position"]
     with Raw(server.port, FOLLOW + behind) as connection:
         head = connection.answer(to_head=True)
@@ -240,7 +240,7 @@ def test_a_follow_with_a_body_or_an_upgrade_is_a_stream(server: Running, fields:
         follows(server, connection)
 
 
-def test_what_a_follower_says_later_is_not_listened_to(server: Running) -> None:
+def test_bytes_that_a_follower_sends_later_are_ignored(server: Running) -> None:
     with Raw(server.port, FOLLOW) as connection:
         connection.answer(to_head=True)
         follows(server, connection)
@@ -269,7 +269,7 @@ def test_a_follower_that_ends_its_side_is_gone(server: Running) -> None:
         connection.rest()
 
 
-def test_a_client_that_is_gone_in_the_middle_of_a_body_stores_nothing(server: Running) -> None:
+def test_a_client_that_disconnects_in_the_middle_of_a_body_stores_nothing(server: Running) -> None:
     before = server.get("/readyz").json()["position"]
     for linger in (b"\1\0\0\0\0\0\0\0", b"\0\0\0\0\0\0\0\0"):  # a reset, an orderly end
         connection = Raw(server.port, post(BODY)[:-1])
@@ -281,7 +281,7 @@ def test_a_client_that_is_gone_in_the_middle_of_a_body_stores_nothing(server: Ru
     assert server.get("/readyz").json()["position"] == before
 
 
-def test_followers_that_are_gone_at_once_are_let_go(server: Running) -> None:
+def test_followers_that_disconnect_at_once_leave_nothing_behind(server: Running) -> None:
     for number in range(50):
         connection = Raw(server.port, FOLLOW if number % 2 else FOLLOW + PAGE)
         connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -294,7 +294,7 @@ def test_a_follower_over_http_1_0_gets_no_chunks(server: Running) -> None:
         assert follower.next().name == "live"
 
 
-def test_a_log_line_is_one_line_that_does_nothing_to_a_terminal(server: Running) -> None:
+def test_a_log_line_is_one_line_without_control_characters(server: Running) -> None:
     mark = f"mark-{next(_numbers)}"
     target = f"/{mark}%1b%5b31m%0a12:00:00%20{'x' * 5_000}"
     assert ask(server.port, request("GET", target)).status == 404
@@ -333,7 +333,7 @@ def impatient(tmp_path: Path) -> Iterator[Running]:
     ],
     ids=["nothing", "half a head", "half a body"],
 )
-def test_who_never_comes_to_the_end_of_a_request_is_closed(impatient: Running, sent: bytes, answer: bytes) -> None:
+def test_a_client_that_never_ends_its_request_is_closed(impatient: Running, sent: bytes, answer: bytes) -> None:
     with socket.create_connection(("127.0.0.1", impatient.port), PATIENCE) as slow:
         slow.sendall(sent)
         got = b""
@@ -373,7 +373,7 @@ def test_a_long_pipeline_is_answered_to_its_end(server: Running) -> None:
         sender.join()
 
 
-def test_trailers_are_read_over(server: Running) -> None:
+def test_trailers_are_skipped(server: Running) -> None:
     head = request("POST", "/messages", "Content-Type: application/json", "Transfer-Encoding: chunked")
     trailers = b"Idempotency-Key: x\r\nHost: y\r\n" * 60
     with Raw(server.port, head + b"%x\r\n%b\r\n0\r\n%b\r\n" % (len(BODY), BODY, trailers) + HEALTHZ) as connection:
@@ -381,7 +381,7 @@ def test_trailers_are_read_over(server: Running) -> None:
         assert connection.answer().status == 200
 
 
-def test_who_is_gone_with_a_pipeline_under_way_leaves_no_trace(server: Running) -> None:
+def test_a_client_that_disconnects_during_a_pipeline_leaves_no_trace(server: Running) -> None:
     for _ in range(20):
         connection = Raw(server.port, (PAGE + HEALTHZ) * 500)
         connection.until(b"HTTP/1.1 ")

@@ -1,4 +1,4 @@
-"""How a server begins, and what becomes of it where it cannot."""
+"""How a server starts, and how a start fails."""
 
 from __future__ import annotations
 

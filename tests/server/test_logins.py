@@ -1,4 +1,4 @@
-"""The examples whose own login decides, as the first lines of each say to use it."""
+"""The examples with a login of their own, started and used as their first lines say."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     program.running.kill()
 
 
-def test_who_has_logged_in_reads_their_own_room_and_no_other(program: Program) -> None:
+def test_a_user_that_has_logged_in_reads_their_own_room_and_no_other(program: Program) -> None:
     [login], [follow], [publish] = (program.commands[name] for name in ("Log in", "Follow", "Publish to it"))
     refused = program.shell(follow, status=22)
     assert '"status":401' in refused

@@ -91,7 +91,7 @@ def test_requests_are_counted_by_method_and_status(server: Running) -> None:
         assert now[name] - before.get(name, 0) == 1
 
 
-def test_the_log_is_told_as_it_is(server: Running) -> None:
+def test_the_metrics_of_the_log_are_what_it_holds(server: Running) -> None:
     for number in range(12):
         server.publish(str(number % 10), "b")
     wait_for(lambda: values(server)["log_messages"] == 10, "trimming")
@@ -155,7 +155,7 @@ def test_each_turn_that_delivers_is_timed_once_however_many_follow(server: Runni
     assert now["delivery_seconds_bucket{le=30}"] == 1
 
 
-def test_connections_are_told_by_their_state(server: Running) -> None:
+def test_connections_are_counted_by_their_state(server: Running) -> None:
     with Observer(server.port, "/messages?room=f") as follower:
         follower.until_live()
         now = values(server)
@@ -182,7 +182,7 @@ def test_refusals_are_counted_by_their_reason(
     assert refused == ({f"refusals_total{{reason={reason}}}"} if reason else set())
 
 
-def test_what_is_not_http_is_a_refusal_too(server: Running) -> None:
+def test_bytes_that_are_not_http_count_as_a_refusal_too(server: Running) -> None:
     before = values(server)
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         client.sendall(b"nonsense\r\n\r\n")
@@ -190,7 +190,7 @@ def test_what_is_not_http_is_a_refusal_too(server: Running) -> None:
     assert moved(server, before)["refusals_total{reason=invalid}"] == 1
 
 
-def test_the_logs_files_and_what_is_left_of_their_disk_are_told(server: Running) -> None:
+def test_the_metrics_have_the_size_of_the_logs_files_and_the_free_space_of_their_disk(server: Running) -> None:
     now = values(server)
     for file, name in (("database", "test.db"), ("wal", "test.db-wal")):
         assert now[f"log_disk_bytes{{file={file}}}"] == (server.folder / name).stat().st_size

@@ -43,7 +43,7 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     running.end()
 
 
-def test_the_docs_show_what_stands_in_the_examples() -> None:
+def test_the_docs_show_the_code_of_the_examples() -> None:
     shown = re.findall(r"^```python\n(.*?)^```$", (EXAMPLES.parent / "docs/embedding.md").read_text(), re.M | re.S)
     examples = [example.read_text() for example in EXAMPLES.glob("*.py")]
     assert len(shown) == 4
@@ -54,7 +54,7 @@ def post(running: Running, path: str, text: str = "x") -> httpx.Response:
     return httpx.post(running.url + path, json={"room": "orders", "text": text}, timeout=PATIENCE)
 
 
-def test_what_the_programs_own_route_publishes_reaches_a_follower(program: Running) -> None:
+def test_a_message_published_by_the_programs_own_route_reaches_a_follower(program: Running) -> None:
     with Observer(program.port, TARGET) as follower:
         follower.until_live()
         stored = post(program, "/orders/7/paid").json()
@@ -275,7 +275,7 @@ async def test_a_host_that_raises_in_send_is_taken_for_a_client_that_left(live: 
     assert await followers(live) == 0
 
 
-async def test_a_host_that_cancels_is_obeyed(live: Embedded) -> None:
+async def test_a_stream_that_the_host_cancels_ends(live: Embedded) -> None:
     async with nothing_left():
         call = await Call(live).live()
         call.task.cancel()
@@ -322,7 +322,7 @@ async def test_a_stream_that_begins_while_draining_ends_at_once(live: Embedded) 
     assert re.fullmatch(rb"retry: \d{4,5}\n", call.body)
 
 
-async def test_publishing_opens_it_once_whoever_comes_first() -> None:
+async def test_the_first_publish_opens_the_server_once() -> None:
     live = roomcast.app(log="memory:")
     stored = await asyncio.gather(*(live.publish("orders", text=str(n)) for n in range(5)))
     assert sorted(int(message["id"].rpartition("-")[2]) for message in stored) == [1, 2, 3, 4, 5]
@@ -340,7 +340,7 @@ async def test_the_first_user_may_be_cancelled_while_it_opens() -> None:
         pass
 
 
-async def test_what_could_not_be_opened_is_tried_again(tmp_path: Path) -> None:
+async def test_opening_is_tried_again_after_it_failed(tmp_path: Path) -> None:
     live = roomcast.app(log=f"sqlite:{tmp_path}/later/x.db")
     with pytest.raises(LogUnusable):
         await live.publish("orders", text="one")
@@ -355,7 +355,7 @@ async def test_a_lifespan_that_cannot_open_says_why() -> None:
     assert "sqlite:PATH" in said[0]["message"]
 
 
-async def test_as_the_whole_application_it_opens_and_closes_with_its_lifespan() -> None:
+async def test_a_server_that_is_the_whole_application_opens_and_closes_with_its_lifespan() -> None:
     live = roomcast.app(log="memory:")
     async with nothing_left():
         said = await lifespan(live)
@@ -377,7 +377,7 @@ async def lifespan(live: Embedded) -> list[Any]:
     return said
 
 
-async def test_closed_it_stores_nothing_and_sends_followers_away_until_entered_again() -> None:
+async def test_a_closed_server_stores_nothing_and_sends_followers_away_until_it_is_entered_again() -> None:
     live = roomcast.app(log="memory:")
     async with live:
         call = await Call(live).live()
@@ -412,7 +412,7 @@ def test_another_event_loop_is_told_so_and_may_enter_once_it_is_closed() -> None
     asyncio.run(use())
 
 
-async def test_two_of_them_keep_apart() -> None:
+async def test_two_servers_in_one_program_keep_apart() -> None:
     async with roomcast.app(log="memory:") as one, roomcast.app(log="memory:") as other:
         follower, stranger = await Call(one).live(), await Call(other).live()
         await one.publish("orders", text="one")
@@ -433,7 +433,9 @@ async def test_a_bad_idempotency_key_is_refused_as_over_http(live: Embedded, key
 @pytest.mark.parametrize(
     "fields", [{"data": float("nan")}, {"data": {"x": float("inf")}}, {"data": object()}, {"text": "\ud800"}]
 )
-async def test_what_json_cannot_say_is_refused_and_not_changed(live: Embedded, fields: dict[str, Any]) -> None:
+async def test_data_that_json_cannot_express_is_refused_and_not_changed(
+    live: Embedded, fields: dict[str, Any]
+) -> None:
     with pytest.raises(Invalid):
         await live.publish("a", **fields)
     assert (await live.publish("a", data={"büro": [1.5, None]}))["data"] == {"büro": [1.5, None]}
@@ -466,7 +468,7 @@ Entered = Callable[[], Awaitable[None]]
 
 
 @pytest.mark.parametrize("when", ["before", "after", "twice", "before and after"])
-async def test_a_signal_drains_and_then_is_the_hosts(signalled: list[int], when: str) -> None:
+async def test_a_signal_drains_and_is_then_passed_to_the_host(signalled: list[int], when: str) -> None:
     live = roomcast.app(log="memory:")
     hosts = signal.getsignal(signal.SIGUSR1)
     for _ in range(2 if when == "twice" else "before" in when):
@@ -484,7 +486,7 @@ async def test_a_signal_drains_and_then_is_the_hosts(signalled: list[int], when:
     assert signal.getsignal(signal.SIGUSR1) is hosts
 
 
-async def test_one_signal_drains_all_of_them(signalled: list[int]) -> None:
+async def test_one_signal_drains_all_servers_of_a_program(signalled: list[int]) -> None:
     lives = [roomcast.app(log="memory:"), roomcast.app(log="memory:")]
     for live in lives:
         live.drain_on_signal([signal.SIGUSR1])
@@ -504,7 +506,7 @@ async def test_a_signal_that_the_program_ignores_stays_ignored() -> None:
     signal.signal(signal.SIGUSR1, before)
 
 
-def test_outside_the_main_thread_it_says_that_it_cannot_see_signals(
+def test_outside_the_main_thread_a_warning_says_that_signals_are_not_seen(
     signalled: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
     hosts = signal.getsignal(signal.SIGUSR1)

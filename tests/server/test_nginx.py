@@ -14,10 +14,11 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from tests.certificate import Certificate
 from tests.conftest import Serve, require
 from tests.observer import Observer
-from tests.proxies import Proxy, certificate, free_port, lines, run_nginx, swap
-from tests.running import PATIENCE, Running, wait_for
+from tests.proxies import Proxy, lines, run_nginx, swap
+from tests.running import PATIENCE, Running, free_port, wait_for
 
 LINES, TLS, LOGIN, LOGIN_CHECK, LIMITS, LIMITED = lines("nginx.md", "nginx")
 LAST_OF_LOCATION = "        error_page 500 502 503 504 = $away;\n    }\n"
@@ -47,9 +48,9 @@ class Front:
         return self._started[-1]
 
     def _with_certificate(self, lines: str) -> str:
-        cert, key = certificate(self._folder)
-        lines = re.sub(r"(ssl_certificate) .*;", rf"\1 {cert};", lines)
-        return re.sub(r"(ssl_certificate_key) .*;", rf"\1 {key};", lines)
+        certificate = Certificate(self._folder)
+        lines = re.sub(r"(ssl_certificate) .*;", rf"\1 {certificate.cert};", lines)
+        return re.sub(r"(ssl_certificate_key) .*;", rf"\1 {certificate.key};", lines)
 
     def accesses(self) -> str:
         return (self._folder / "access.log").read_text()
@@ -159,7 +160,9 @@ def test_a_program_that_knows_who_is_logged_in_decides_who_follows(server: Runni
     assert _answer(nginx, "/rooms", {}).status_code == 503
 
 
-def test_what_nginx_forwards_for_others_is_refused_until_somebody_says_who_may(serve: Serve, front: Front) -> None:
+def test_requests_that_nginx_forwards_for_others_are_refused_until_rights_are_configured(
+    serve: Serve, front: Front
+) -> None:
     outside = {**STREAM, "Host": "live.example.org"}
     refused = _answer(front(serve().port), FOLLOW, outside)
     assert refused.status_code == 403
@@ -171,7 +174,7 @@ def test_what_nginx_forwards_for_others_is_refused_until_somebody_says_who_may(s
     assert _answer(front(serve("--log=memory:").port, text=from_elsewhere), FOLLOW, STREAM).status_code == 403
 
 
-def test_an_address_that_asks_for_too_much_is_asked_to_come_back(server: Running, front: Front) -> None:
+def test_an_address_that_asks_for_too_much_is_told_to_retry(server: Running, front: Front) -> None:
     limited = swap(LIMITED, {"connections 50;": "connections 2;", "burst=40": "burst=1"})
     text = swap(LIMITS, {"rate=20r/s": "rate=1r/m"}) + swap(
         LINES, {LAST_OF_LOCATION: LAST_OF_LOCATION.replace("    }\n", limited + "    }\n")}
@@ -207,7 +210,7 @@ def _post(nginx: Proxy) -> tuple[int, str | None]:
 def test_a_page_in_chromium_passes_a_restart_without_a_reload(
     serve: Serve, front: Front, tls: bool, http_1_0: bool, drains: bool
 ) -> None:
-    """Both roomcast's own page, and an EventSource of which nobody takes care."""
+    """Both roomcast's own page and a plain EventSource pass it."""
     chromium = require("chromium")
     server = serve("--log=sqlite:x.db", "--heartbeat=1")
     nginx = front(server.port, http_1_0=http_1_0, tls=tls)
@@ -248,7 +251,7 @@ def _expect_texts(page: Page, texts: list[str]) -> None:
     expect(page.locator("#messages li.message .text")).to_have_text(texts, timeout=30_000)
 
 
-def test_over_a_socket_file_the_access_log_names_the_client_whatever_that_says_of_itself(
+def test_over_a_socket_file_the_access_log_names_the_client_whatever_it_claims(
     front: Front, tmp_path: Path
 ) -> None:
     path = tmp_path / "roomcast.sock"

@@ -68,12 +68,14 @@ def test_every_parameter_of_the_messages_is_described(document: dict[str, Any]) 
     assert all(parameter["description"] for parameter in parameters)
 
 
-def test_the_example_is_taken(server: Running, document: dict[str, Any]) -> None:
+def test_the_example_in_the_document_is_accepted(server: Running, document: dict[str, Any]) -> None:
     example = document["paths"]["/messages"]["post"]["requestBody"]["content"]["application/json"]["example"]
     assert server.post(example).status_code == 201
 
 
-async def test_the_example_of_a_ticket_is_taken_and_the_answer_is_as_described(document: dict[str, Any]) -> None:
+async def test_the_example_of_a_ticket_is_accepted_and_the_answer_is_as_described(
+    document: dict[str, Any],
+) -> None:
     described = document["paths"]["/tickets"]["post"]
     content = described["requestBody"]["content"]["application/json"]
     assert set(content["schema"]["properties"]) == set(TicketRequest._fields)
@@ -93,7 +95,7 @@ async def test_the_example_of_a_ticket_is_taken_and_the_answer_is_as_described(d
         assert list(told) == me["schema"]["required"]
 
 
-async def test_where_it_is_mounted_the_document_says_so() -> None:
+async def test_the_document_names_the_path_of_the_mount() -> None:
     live = roomcast.app(log="memory:")
     async with live:
         transport = httpx.ASGITransport(Starlette(routes=[Mount("/a b/live", live)]))

@@ -75,7 +75,7 @@ class HeldCall(Asking):
 
 @pytest.fixture
 def seeking(monkeypatch: pytest.MonkeyPatch) -> Held:
-    """Holds whoever looks up a time in the log."""
+    """Delays each look-up of a time in the log."""
     held = Held()
     seek = MemoryLog.seek_time
 
@@ -93,7 +93,7 @@ async def publish(live: Embedded, count: int) -> list[str]:
 
 
 async def begin_anew(live: Embedded) -> None:
-    """As where the log's history is another one than before."""
+    """Acts as if the log had another history than before."""
     engine = await live._engine()
     assert isinstance(engine.log, MemoryLog)
     engine.log.epoch = "another"
@@ -130,7 +130,7 @@ async def test_a_stream_whose_head_is_on_its_way_when_the_drain_begins_is_sent_a
 # Restarted
 
 
-async def test_a_start_that_was_found_before_the_log_began_anew_is_not_used_after_it(
+async def test_a_start_found_before_a_new_epoch_of_the_log_is_not_used_after_it(
     live: Embedded, seeking: Held
 ) -> None:
     await publish(live, 3)
@@ -142,7 +142,7 @@ async def test_a_start_that_was_found_before_the_log_began_anew_is_not_used_afte
     assert re.fullmatch(SENT_AWAY, call.body)
 
 
-async def test_a_page_whose_start_was_found_before_the_log_began_anew_is_refused(
+async def test_a_page_whose_start_was_found_before_a_new_epoch_of_the_log_is_refused(
     live: Embedded, seeking: Held
 ) -> None:
     await publish(live, 3)
@@ -196,7 +196,7 @@ async def test_a_since_adds_what_is_trimmed_while_it_opens_to_what_was_trimmed_b
     call.task.cancel()
 
 
-async def test_a_replay_of_all_hears_no_gap_of_what_was_never_promised(live: Embedded) -> None:
+async def test_a_replay_of_all_reports_no_gap_for_messages_that_were_never_promised(live: Embedded) -> None:
     await publish(live, RETAINED)
     call = await opened(live, "replay=all")
     assert call.events("gap") == []
@@ -206,7 +206,7 @@ async def test_a_replay_of_all_hears_no_gap_of_what_was_never_promised(live: Emb
 @pytest.mark.parametrize(
     ("id", "reason"), [("nonsense", "malformed"), ("other-1", "epoch"), ("{epoch}-999", "future")]
 )
-async def test_an_id_that_says_nothing_here_is_one_gap_whatever_is_trimmed_while_it_opens(
+async def test_an_unknown_id_is_one_gap_whatever_is_trimmed_while_the_stream_opens(
     live: Embedded, id: str, reason: str
 ) -> None:
     epoch = (await publish(live, RETAINED))[0].partition("-")[0]
@@ -226,7 +226,7 @@ async def test_an_id_that_says_nothing_here_is_one_gap_whatever_is_trimmed_while
 # Not in memory
 
 
-async def test_the_newest_are_found_in_the_log_where_the_window_is_short(live: Embedded) -> None:
+async def test_the_newest_messages_are_found_in_the_log_if_the_window_is_short(live: Embedded) -> None:
     ids = await publish(live, RETAINED)
     engine = await live._engine()
     await engine.tail.reached(RETAINED)

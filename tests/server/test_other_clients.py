@@ -32,7 +32,7 @@ def test_a_stream_says_its_charset_and_that_nothing_may_transform_it(
         assert follower.headers["cache-control"] == "no-store, no-transform"
 
 
-def test_the_originals_trailing_slash_means_the_same(server: Running) -> None:
+def test_a_trailing_slash_means_the_same(server: Running) -> None:
     body = b'{"room":"slash","text":"x"}'
     assert ask(server.port, post(body).replace(b"/messages ", b"/messages/ ")).status == 201
     page = ask(server.port, request("GET", "/messages/?room=slash", "Accept: application/json"))
@@ -86,7 +86,7 @@ def test_a_polyfills_id_beats_the_urls_own(server: Running) -> None:
         assert [event.json["text"] for event in follower.until_live()[:-1]] == ["c"]
 
 
-def test_what_is_not_http_is_answered_counted_and_logged(server: Running) -> None:
+def test_bytes_that_are_not_http_are_answered_counted_and_logged(server: Running) -> None:
     before = server.metric('roomcast_requests_total{method="other",status="400"}') if _counted(server) else 0
     answer = ask(server.port, "GET /messages?room=größe HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     assert (answer.status, answer.headers["content-type"]) == (400, "application/problem+json")

@@ -1,4 +1,4 @@
-"""`POST /rooms/{room}`: what everybody tries first, and any webhook as it is sent."""
+"""`POST /rooms/{room}`: the first command that everybody tries, and webhooks as they are sent."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def post(server: Running, target: str, body: bytes, *fields: str) -> Any:
     return ask(server.port, request("POST", target, *fields, body=body))
 
 
-def test_curls_first_line_is_a_message(server: Running) -> None:
+def test_the_simplest_curl_command_publishes_a_message(server: Running) -> None:
     url = f"http://localhost:{server.port}/rooms/ops"
     said = subprocess.run(
         [require("curl"), "-sS", "-d", "Backup done", url], capture_output=True, check=True
@@ -50,7 +50,7 @@ def test_curls_first_line_is_a_message(server: Running) -> None:
 
 
 @pytest.mark.parametrize("body", [GITHUB, ALERTMANAGER, STRIPE, b"null", b"[1, 2]", b'"text"', b"-0"])
-def test_any_webhooks_json_is_data_to_the_digit(server: Running, body: bytes) -> None:
+def test_the_json_of_any_webhook_is_kept_as_data_to_the_digit(server: Running, body: bytes) -> None:
     answer = post(server, "/rooms/hooks?user=ci&type=hook", body, "Content-Type: application/json; charset=utf-8")
     assert answer.status == 201
     assert (answer.json["user"], answer.json["type"], "text" in answer.json) == ("ci", "hook", False)
@@ -80,7 +80,7 @@ def json_pieces(body: bytes) -> Iterator[bytes]:
         ("/rooms/a/", "a/"),
     ],
 )
-def test_the_room_is_all_that_follows_decoded_once(server: Running, target: str, room: str) -> None:
+def test_the_room_is_the_rest_of_the_path_decoded_once(server: Running, target: str, room: str) -> None:
     assert post(server, target, b"x").json["room"] == room
 
 
@@ -104,7 +104,7 @@ def test_the_room_is_all_that_follows_decoded_once(server: Running, target: str,
         ("/rooms/a", b"[" * 101 + b"]" * 101, ("Content-Type: application/json",), 400),
     ],
 )
-def test_what_is_wrong_is_refused(
+def test_a_faulty_post_is_refused(
     server: Running, target: str, body: bytes, fields: tuple[str, ...], status: int
 ) -> None:
     before = server.metric("roomcast_messages_published_total")
@@ -121,7 +121,7 @@ def test_a_key_stores_once_and_belongs_to_the_whole_request(server: Running) -> 
         assert post(server, target, b"x", key).status == 422
 
 
-def test_who_posts_elsewhere_is_told_where_to(server: Running) -> None:
+def test_a_post_to_another_path_is_told_where_to_post(server: Running) -> None:
     answer = post(server, "/ops", b"x")
     assert (answer.status, "/rooms/" in answer.json["detail"]) == (404, True)
     assert ask(server.port, request("GET", "/rooms/a")).headers["allow"] == "POST, DELETE, OPTIONS"

@@ -18,9 +18,9 @@ import pytest
 
 from tests.conftest import Serve
 from tests.observer import Observer
-from tests.proxies import PROXIES, Proxy, free_port
+from tests.proxies import PROXIES, Proxy
 from tests.reconnecting import EVENTS, ROWS, Follower
-from tests.running import PATIENCE, Running, wait_for
+from tests.running import PATIENCE, Running, free_port, wait_for
 
 ORIGIN = "https://elsewhere.example"
 AWAY = 6.0
@@ -55,7 +55,7 @@ def front(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def _status(url: str, accept: str = "*/*") -> int:
-    """0 where no answer comes."""
+    """0 if there is no answer."""
     try:
         return httpx.get(url, headers={"accept": accept}, timeout=2).status_code
     except httpx.TransportError:
@@ -110,7 +110,7 @@ def _wait_until_heard(followers: list[Follower], texts: list[str]) -> None:
     wait_for(heard, f"{texts}, not {[follower.heard for follower in followers]}")
 
 
-def test_while_no_server_is_there_followers_are_asked_to_come_back_and_all_others_refused(front: Front) -> None:
+def test_while_there_is_no_server_followers_are_told_to_retry_and_all_others_are_refused(front: Front) -> None:
     front.wait_until_it_asks_to_come_back()
     url, asks = f"{front.url}/messages?room=developers", {"origin": ORIGIN}
     events = httpx.get(url, headers={**asks, "accept": EVENTS})
@@ -225,7 +225,7 @@ def test_no_spelling_of_metrics_passes(front: Front, recorder: Recorder, target:
     assert not any("metric" in path for path, _ in recorder.asked)
 
 
-def test_what_comes_after_a_follow_on_its_connection_is_looked_at_too(front: Front, recorder: Recorder) -> None:
+def test_requests_after_a_follow_on_its_connection_are_checked_too(front: Front, recorder: Recorder) -> None:
     follow = f"GET /messages HTTP/1.1\r\nHost: localhost\r\nAccept: {EVENTS}\r\n\r\n"
     answers = _talk(
         front.proxy.port, follow + "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -235,7 +235,7 @@ def test_what_comes_after_a_follow_on_its_connection_is_looked_at_too(front: Fro
 
 
 def _talk(port: int, request: str) -> bytes:
-    """All that comes back on a connection."""
+    """Everything received on a connection."""
     with socket.create_connection(("127.0.0.1", port), PATIENCE) as talk:
         talk.sendall(request.encode())
         return b"".join(iter(lambda: talk.recv(65536), b""))

@@ -118,7 +118,7 @@ def test_all_fields_come_back_as_they_were_given(server: Running) -> None:
         "[" * 100 + "]" * 100,
     ],
 )
-def test_data_is_told_as_it_was_written_by_every_reader(server: Running, data: str) -> None:
+def test_every_reader_gets_data_as_it_was_written(server: Running, data: str) -> None:
     room = new()
     answer = ask(server.port, post(f'{{"room": "{room}", "data": {data}}}'.encode()))
     assert answer.status == 201
@@ -216,7 +216,7 @@ def test_a_batch_is_all_or_nothing(http: httpx.Client, server: Running) -> None:
         "application/json, text/plain",
     ],
 )  # fmt: skip
-def test_other_media_types_are_refused_with_those_there_are(
+def test_other_media_types_are_refused_and_the_valid_ones_named(
     http: httpx.Client, server: Running, media_type: str | None
 ) -> None:
     headers = {} if media_type is None else {"Content-Type": media_type}
@@ -320,7 +320,7 @@ def test_a_key_is_compared_as_bytes(server: Running) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 129, "a b", "a\tb", "ü", "a\x7f", "a, b"])
-def test_a_key_that_is_none_is_refused(server: Running, key: str) -> None:
+def test_an_invalid_idempotency_key_is_refused(server: Running, key: str) -> None:
     before = newest(server)
     answer = ask(server.port, post(BODY, f"Idempotency-Key: {key}"))
     if "\x7f" in key:  # what HTTP itself refuses
@@ -331,7 +331,7 @@ def test_a_key_that_is_none_is_refused(server: Running, key: str) -> None:
     assert newest(server) == before
 
 
-def test_white_space_behind_a_key_is_no_part_of_it(server: Running) -> None:
+def test_white_space_after_a_key_is_not_part_of_it(server: Running) -> None:
     key = new("key")
     assert [ask(server.port, post(BODY, f"Idempotency-Key: {key}{end}")).status for end in (" ", "", " \t")] == [
         201,
@@ -340,7 +340,7 @@ def test_white_space_behind_a_key_is_no_part_of_it(server: Running) -> None:
     ]
 
 
-def test_two_keys_are_none(server: Running) -> None:
+def test_two_idempotency_keys_are_refused(server: Running) -> None:
     assert ask(server.port, post(BODY, "Idempotency-Key: a", "Idempotency-Key: a")).status == 422
 
 
@@ -371,7 +371,7 @@ def test_a_key_outlives_its_messages_and_is_answered_from_the_request(small: Run
 # The body's arrival
 
 
-def test_who_asks_is_told_to_go_on_before_the_body(server: Running) -> None:
+def test_a_client_that_expects_100_continue_gets_it_before_its_body(server: Running) -> None:
     with Raw(server.port, HEAD_ONLY + b"Expect: 100-continue\r\nContent-Length: 23\r\n\r\n") as connection:
         assert connection.answer().status == 100
         connection.send(BODY)
@@ -388,7 +388,7 @@ def test_who_asks_is_told_to_go_on_before_the_body(server: Running) -> None:
         (f"{JSON}\r\nContent-Length: 23\r\nIdempotency-Key: a b", 422),
     ],
 )
-def test_who_asks_in_vain_is_refused_without_the_body_and_the_connection_ends(
+def test_a_client_that_expects_100_continue_may_be_refused_without_its_body(
     server: Running, fields: str, status: int
 ) -> None:
     head = f"POST /messages HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n{fields}\r\n\r\n".encode()
@@ -398,7 +398,7 @@ def test_who_asks_in_vain_is_refused_without_the_body_and_the_connection_ends(
         assert connection.rest() == b""
 
 
-def test_a_body_said_to_be_too_large_is_refused_before_it_comes(server: Running) -> None:
+def test_a_body_with_too_large_a_length_is_refused_before_it_arrives(server: Running) -> None:
     with Raw(server.port, HEAD_ONLY + b"Content-Length: 1048577\r\n\r\n") as connection:
         assert connection.answer().status == 413
         # The connection is still in step: the body is read past.
@@ -431,7 +431,7 @@ def test_a_message_has_a_limit_of_its_own(small: Running) -> None:
 # One message
 
 
-def test_a_message_that_never_was_is_not_found(server: Running) -> None:
+def test_an_id_that_no_message_ever_had_is_not_found(server: Running) -> None:
     stored = server.publish("x")
     epoch, seq = str(stored["id"]).split("-")
     for id in (
@@ -447,7 +447,7 @@ def test_a_message_that_never_was_is_not_found(server: Running) -> None:
     problem(server.get(f"/messages/{stored['id']}/"), 404)
 
 
-def test_a_message_that_was_trimmed_is_gone(small: Running) -> None:
+def test_a_trimmed_message_is_gone(small: Running) -> None:
     stored = small.publish("x")
     assert small.get(f"/messages/{stored['id']}").json() == stored
     for _ in range(10):
@@ -498,7 +498,7 @@ def test_head_gives_the_headers_of_get_and_ends(server: Running, target: str, ac
         ("TRACE", "/messages", "GET, POST, HEAD, OPTIONS"),
     ],
 )
-def test_another_method_is_refused_with_those_there_are(
+def test_another_method_is_refused_and_the_valid_ones_named(
     http: httpx.Client, server: Running, method: str, target: str, allowed: str
 ) -> None:
     answer = http.request(method, server.url + target)
@@ -511,7 +511,7 @@ def test_options_names_the_methods(http: httpx.Client, server: Running) -> None:
     assert (answer.status_code, answer.headers["allow"]) == (204, "GET, POST, HEAD, OPTIONS")
 
 
-def test_what_is_nowhere_is_a_problem_for_any_method(http: httpx.Client, server: Running) -> None:
+def test_an_unknown_path_is_a_problem_for_any_method(http: httpx.Client, server: Running) -> None:
     for method in ("GET", "POST", "DELETE", "OPTIONS"):
         problem(http.request(method, f"{server.url}/nothing"), 404)
 
@@ -586,6 +586,6 @@ def test_a_server_over_sqlite_answers_the_same(tmp_path: Path) -> None:
         test_of_two_requests_with_one_key_at_the_same_moment_one_is_refused(server)
         test_a_key_outlives_its_messages_and_is_answered_from_the_request(server)
         test_a_refused_request_does_not_use_its_key_up(server)
-        test_a_message_that_was_trimmed_is_gone(server)
+        test_a_trimmed_message_is_gone(server)
     finally:
         server.end()

@@ -285,7 +285,7 @@ def start(folder: Path, retained: int, window: int) -> Running:
 
 
 @pytest.mark.parametrize(("retained", "window"), [(50, 16_000_000), (400, 60_000), (2_000, 60_000)])
-async def test_every_follower_hears_everything_once_or_of_a_gap(
+async def test_every_follower_gets_each_message_once_or_is_told_a_gap(
     tmp_path: Path, retained: int, window: int
 ) -> None:
     seed = int(os.environ.get("ROOMCAST_TEST_LIFE_SEED", randrange(2**32)))

@@ -65,7 +65,7 @@ def until_live(server: Running, query: str) -> list[Event]:
     return events
 
 
-def test_a_whole_replay_and_pages_tell_the_same_as_its_parts(configured: Configured) -> None:
+def test_a_whole_replay_and_its_pages_have_the_same_messages_as_its_parts(configured: Configured) -> None:
     server = configured(THREE)
     for _ in range(30):
         batch(server, *"abc")
@@ -96,7 +96,7 @@ def test_a_whole_replay_and_pages_tell_the_same_as_its_parts(configured: Configu
     assert [event.name for event in until_live(server, ABC)].count("gap") == 0
 
 
-def test_what_is_too_old_goes_without_a_publish(configured: Configured) -> None:
+def test_old_messages_are_trimmed_without_a_publish(configured: Configured) -> None:
     server = configured('[[room]]\nmatch = "brief"\nmax_age = 1\n')
     batch(server, "brief", "long", "brief")
     wait_for(lambda: held(server) == {"long": 1}, "the age")

@@ -83,7 +83,9 @@ def test_the_banners_commands_publish_and_follow(start: Start, path: Path) -> No
     assert heard.stdout.count(b"buxtehude") == 1
 
 
-def test_its_owner_and_group_may_use_it_and_it_goes_with_the_server(start: Start, path: Path) -> None:
+def test_the_owner_and_group_of_the_socket_file_may_use_it_and_the_server_removes_it(
+    start: Start, path: Path
+) -> None:
     before = os.umask(0)
     try:
         server = start()
@@ -108,7 +110,7 @@ def test_the_umask_is_for_the_socket_file_alone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_server_has_left_is_replaced(start: Start, path: Path) -> None:
+def test_the_socket_file_of_a_killed_server_is_replaced(start: Start, path: Path) -> None:
     start().kill()
     assert path.exists()
     start()
@@ -139,7 +141,7 @@ def test_a_file_that_is_no_socket_is_never_touched(path: Path, tmp_path: Path) -
     ("name", "words"),
     [("", "No such file or directory"), ("no/such/folder", "No such file or directory"), ("x" * 200, "too long")],
 )
-def test_a_path_that_cannot_be_is_named_in_a_sentence(tmp_path: Path, name: str, words: str) -> None:
+def test_an_invalid_path_is_named_in_a_sentence(tmp_path: Path, name: str, words: str) -> None:
     said = _fails(tmp_path, f"--host=unix:{name}")
     assert said.startswith(f"roomcast: cannot listen on unix:{name} (")
     assert words in said
@@ -185,7 +187,7 @@ def test_a_client_that_has_bound_its_own_end_is_unix_as_well(start: Start, path:
     server.wait_until_it_says(r"^\S+ unix GET /healthz 200 ")
 
 
-def test_a_slow_follower_is_held_and_let_go_as_over_a_port(start: Start, path: Path) -> None:
+def test_a_slow_follower_of_a_socket_file_is_served_as_over_a_port(start: Start, path: Path) -> None:
     start("--slow-after=1", "--heartbeat=1")
     with contextlib.ExitStack() as stack:
         slow = stack.enter_context(socket.socket(socket.AF_UNIX))
@@ -199,7 +201,7 @@ def test_a_slow_follower_is_held_and_let_go_as_over_a_port(start: Start, path: P
         wait_for(lambda: ended in client.get("http://localhost/metrics").text, "its end")
 
 
-def test_a_stop_ends_streams_with_a_time_to_come_back(start: Start, path: Path) -> None:
+def test_a_stop_ends_streams_with_a_retry_delay(start: Start, path: Path) -> None:
     server = start()
     with socket.socket(socket.AF_UNIX) as follower:
         follower.settimeout(PATIENCE)

@@ -199,7 +199,7 @@ def test_a_full_server_sends_followers_away_in_each_way(tmp_path: Path) -> None:
 
 
 def test_a_draining_server_sends_followers_away_in_each_way(tmp_path: Path) -> None:
-    """While one that reads nothing holds up the end."""
+    """A follower that reads nothing delays the end meanwhile."""
     started = _start(tmp_path)
     try:
         for server in started[:2]:  # the third's host closes its listeners first
@@ -219,7 +219,7 @@ def test_a_draining_server_sends_followers_away_in_each_way(tmp_path: Path) -> N
 
 
 def test_with_the_log_away_each_way_says_so(tmp_path: Path) -> None:
-    """MongoDB that is not there: nothing was ever reached."""
+    """The log is a MongoDB that does not exist, so it was never reached."""
     log = "mongodb://127.0.0.1:1/serversentevents?serverSelectionTimeoutMS=100"
     started = _start(tmp_path, log=log)
     try:

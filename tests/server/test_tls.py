@@ -212,7 +212,7 @@ def test_older_versions_are_refused(start: Start) -> None:
     [b"", HEALTHZ, b"\x16\x03\x01\x00\x05hello", b"\x16\x03\x01\x40\x00\x01", b"\0" * 5_000],
     ids=["nothing", "plain HTTP", "no handshake", "half a handshake", "zeros"],
 )
-def test_who_does_not_speak_tls_leaves_no_trace_in_the_log(start: Start, sent: bytes) -> None:
+def test_a_client_that_does_not_speak_tls_leaves_no_trace_in_the_log(start: Start, sent: bytes) -> None:
     server = start("--log-level=debug")
     with socket.create_connection(("127.0.0.1", int(server.port)), PATIENCE) as plain:
         plain.sendall(sent)
@@ -271,7 +271,7 @@ def test_a_handshake_that_does_not_end_is_ended(impatient: Running, sent: bytes)
     impatient.wait_until_it_says("warning: closed 1 connections that did not finish their TLS handshake")
 
 
-def test_a_client_that_does_not_answer_the_end_of_a_connection_is_let_go(
+def test_a_client_that_does_not_answer_the_end_of_its_connection_is_cut(
     impatient: Running, certificate: Certificate
 ) -> None:
     with connect(impatient.port) as held:
@@ -284,7 +284,7 @@ def test_a_client_that_does_not_answer_the_end_of_a_connection_is_let_go(
 
 @pytest.mark.parametrize("asked", [post(BODY), CHUNKED], ids=["on the fast path", "by h11"])
 def test_a_client_that_ends_its_side_while_it_is_answered_has_published(start: Start, asked: bytes) -> None:
-    """Over TLS it cannot be answered any more, and asyncio warned of whoever tried."""
+    """Over TLS such a client cannot be answered any more: asyncio logged a warning at each attempt."""
     server = start()
     for number in range(20):
         with connect(server.port) as client:

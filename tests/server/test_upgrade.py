@@ -41,7 +41,7 @@ def test_a_publish_that_asks_for_another_protocol_may_come_byte_by_byte(server: 
         assert connection.answer().json["text"] == "slowly"
 
 
-def test_what_comes_behind_a_request_for_another_protocol_is_answered_in_order(server: Running) -> None:
+def test_requests_after_one_for_another_protocol_are_answered_in_order(server: Running) -> None:
     with Raw(server.port, publishing("a") + publishing("b", b"") + publishing("c", b"")) as connection:
         assert [connection.answer().json["text"] for _ in "abc"] == ["a", "b", "c"]
 

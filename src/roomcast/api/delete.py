@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from roomcast.api.answer import NO_FIELDS, Answer
 from roomcast.api.history import known_id
 from roomcast.api.post import PREFIX
 from roomcast.api.query import room_fault
-from roomcast.api.request import NO_FIELDS, Answer, Head, Request
+from roomcast.api.request import Head, Request
 from roomcast.delivery.engine import Engine
 from roomcast.model.errors import Fault, Gone, Invalid
 

@@ -6,8 +6,9 @@ from collections.abc import Awaitable
 from typing import NamedTuple
 
 from roomcast.api import history
+from roomcast.api.answer import Answer, HeaderFields, Outcome, Streaming
 from roomcast.api.query import FORMATS, PAGE, STREAM, After, Query, parse_query, preferred_format, refuse_lists
-from roomcast.api.request import Answer, Head, HeaderFields, Outcome, Request, Streaming
+from roomcast.api.request import Head, Request
 from roomcast.api.start import from_window, locate
 from roomcast.auth.credentials import NOT_VALID
 from roomcast.auth.grants import EVERYTHING

@@ -10,15 +10,16 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from roomcast import tasks
+from roomcast.api.answer import JSON, Answer, Field, Pieces
 from roomcast.api.parameters import QueryParameters, parameters, whole_number
-from roomcast.api.request import JSON, Answer, Field, Head, Pieces, Request
+from roomcast.api.request import Head, Request
 from roomcast.delivery.budget import READERS_SHARE, Reservation
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.follower_list import Key
 
 MAX_PAGE = 1_000
 DEFAULT_PAGE = 100
-MOST_BEHIND = 999_999_999
+MAX_BEHIND = 999_999_999
 PARAMETERS = ("after", "behind", "limit")
 _KEY = re.compile(r"(\d{1,15})-(\d{1,3})-(\d{1,15})", re.ASCII)
 _FIRST: Key = (0, 0, 0)
@@ -39,7 +40,7 @@ def parse_query(head: Head) -> FollowersQuery:
     given = QueryParameters(parameters(head.query), PARAMETERS)
     query = FollowersQuery(
         given.once("after", _key) or _FIRST,
-        given.once("behind", whole_number(MOST_BEHIND)) or 0,
+        given.once("behind", whole_number(MAX_BEHIND)) or 0,
         given.once("limit", whole_number(MAX_PAGE)) or DEFAULT_PAGE,
     )
     given.check()

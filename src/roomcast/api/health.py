@@ -7,7 +7,8 @@ import time
 import msgspec
 from msgspec import UNSET
 
-from roomcast.api.request import JSON, Answer, Request
+from roomcast.api.answer import JSON, Answer
+from roomcast.api.request import Request
 from roomcast.delivery.engine import Engine
 from roomcast.model.message import rfc3339
 from roomcast.model.shapes import Health, NotReady, Ready
@@ -32,11 +33,14 @@ async def readyz(engine: Engine, request: Request, parsed: None) -> Answer:
     here = engine.worker_group.number
     if len(failing) == engine.worker_group.workers:
         return _json(503, NotReady("unavailable", failing[here] if request.principal.metrics else UNSET))
-    whys = [*(f"worker {worker}: {why}" for worker, why in failing.items()), *([unwritable] if unwritable else [])]
-    detail = "; ".join(whys) if whys and request.principal.metrics else UNSET
+    reasons = [
+        *(f"worker {worker}: {reason}" for worker, reason in failing.items()),
+        *([unwritable] if unwritable else []),
+    ]
+    detail = "; ".join(reasons) if reasons and request.principal.metrics else UNSET
     position = f"{engine.log.epoch}-{engine.hub.position}"
     return _json(200, Ready("ok", position, not unwritable, list(failing), detail))
 
 
-def _json(code: int, said: Health | Ready | NotReady) -> Answer:
-    return Answer(code, JSON, msgspec.json.encode(said))
+def _json(code: int, body: Health | Ready | NotReady) -> Answer:
+    return Answer(code, JSON, msgspec.json.encode(body))

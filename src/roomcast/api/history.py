@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
+from roomcast.api.answer import JSON, Answer, Field, HeaderFields, Pieces
 from roomcast.api.query import Everything, Query
-from roomcast.api.request import JSON, Answer, Field, HeaderFields, Pieces, Request
+from roomcast.api.request import Request
 from roomcast.api.start import locate
 from roomcast.auth.principal import Principal
 from roomcast.delivery.budget import READERS_SHARE, Reservation
@@ -72,7 +73,7 @@ async def known_id(engine: Engine, text: str) -> MessageId:
 
 
 def _unknown_id(text: str) -> str:
-    return f"this log has no message {text[:100]!r}, and under its present epoch never had"
+    return f"this log never had a message {text[:100]!r} in its present epoch"
 
 
 def _readable(principal: Principal, message: Message | None) -> bool:

@@ -7,7 +7,8 @@ import time
 
 import msgspec
 
-from roomcast.api.request import JSON, Answer, Request
+from roomcast.api.answer import JSON, Answer
+from roomcast.api.request import Request
 from roomcast.delivery.engine import Engine
 
 

@@ -12,7 +12,8 @@ from functools import partial
 from typing import NamedTuple
 from urllib.parse import quote
 
-from roomcast.api.request import Answer, Head, HeaderFields, PendingAnswer, Request
+from roomcast.api.answer import Answer, HeaderFields, PendingAnswer
+from roomcast.api.request import Head, Request
 from roomcast.auth.grants import EVERYTHING
 from roomcast.auth.permit import permit
 from roomcast.auth.principal import Principal

@@ -30,7 +30,7 @@ _CACHED_BYTES = 256
 """Longer values are not cached: clients could fill the memory with them."""
 _MAX_ACCEPT = 4_096
 """Browsers send 200 characters. A header of 60 KB names 15,000 ranges, and took 17 ms to read."""
-_RESUMES = ("last_event_id", "lasteventid", "last-event-id", "evs_last_event_id")
+_LAST_ID_NAMES = ("last_event_id", "lasteventid", "last-event-id", "evs_last_event_id")
 """Names of the last id in a query, in any case. All but the first are added by polyfills that reconnect:
 event-source-polyfill (its users set the name to Mercure's or the header's), and amvtek's eventsource-polyfill."""
 
@@ -159,8 +159,8 @@ class _MessageParameters(QueryParameters):
 
     def __init__(self, parameters: Sequence[tuple[str, str]]) -> None:
         # The polyfills' names of the last id are accepted, but never suggested for a misspelled parameter.
-        super().__init__(parameters, PARAMETERS, _RESUMES)
-        self.resumes = [(folded, v) for name, v in parameters if (folded := name.lower()) in _RESUMES]
+        super().__init__(parameters, PARAMETERS, _LAST_ID_NAMES)
+        self.last_ids = [(folded, v) for name, v in parameters if (folded := name.lower()) in _LAST_ID_NAMES]
 
     def selection(self) -> Selection:
         rooms, prefixes = self.values.get("room", []), self.values.get("prefix", [])
@@ -186,8 +186,8 @@ class _MessageParameters(QueryParameters):
     def _last_event_id(self) -> str | None:
         """The newest of the ids in the query. An id under a polyfill's name is newer than one in the page's own
         URL. Of several ids the last is the newest: polyfills append theirs."""
-        given = [v for name, v in self.resumes if v and name != _RESUMES[0]]
-        given = given or [v for _, v in self.resumes if v]
+        given = [v for name, v in self.last_ids if v and name != _LAST_ID_NAMES[0]]
+        given = given or [v for _, v in self.last_ids if v]
         return given[-1] if given else None
 
 

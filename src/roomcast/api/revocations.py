@@ -7,8 +7,9 @@ import math
 import time
 from typing import Any
 
-from roomcast.api import object as json_object
-from roomcast.api.request import NO_FIELDS, Answer, Head, Request
+from roomcast.api import json_object
+from roomcast.api.answer import NO_FIELDS, Answer
+from roomcast.api.request import Head, Request
 from roomcast.auth.leeway import LEEWAY_SECONDS
 from roomcast.delivery.engine import Engine
 from roomcast.model.errors import Fault, Invalid, NotOffered
@@ -39,9 +40,9 @@ async def revoke(engine: Engine, request: Request, parsed: None) -> Answer:
     `LogUnavailable`. `parsed` is not used."""
     revocation = _revocation(request.body, time.time())
     await engine.log.revoke(revocation)
-    if engine.enforcement:
-        await engine.enforcement.look()
-    _note(request, revocation)
+    assert engine.enforcement, "a server that checks credentials enforces revocations"
+    await engine.enforcement.look()
+    _log_revocation(request, revocation)
     return Answer(204, NO_FIELDS)
 
 
@@ -59,11 +60,12 @@ def _revocation(body: bytes, now: float) -> Revocation:
     return Revocation(given["sub"], given.get("iss"), before)
 
 
-def _note(request: Request, revocation: Revocation) -> None:
+def _log_revocation(request: Request, revocation: Revocation) -> None:
     sub, iss, before = revocation
     fields: dict[str, Any] = {"by": request.principal.name, "sub": sub, "iss": iss, "before": rfc3339(before)}
     issuer = "" if iss is None else f" of {iss}"
-    text = f"revoked: all that {sub}{issuer} was given before {fields['before']}, by {fields['by'] or 'everybody'}"
+    by = fields["by"] or "everybody"
+    text = f"revoked: all credentials of {sub}{issuer} issued before {fields['before']}, by {by}"
     logger.info("%s", text, extra={"fields": fields})
 
 

@@ -11,9 +11,10 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from roomcast.api.answer import JSON, Answer, Field, Pieces
 from roomcast.api.parameters import QueryParameters, parameters, whole_number
 from roomcast.api.query import prefix_fault
-from roomcast.api.request import JSON, Answer, Field, Head, Pieces, Request
+from roomcast.api.request import Head, Request
 from roomcast.auth.grants import Grants
 from roomcast.delivery.budget import READERS_SHARE, Reservation
 from roomcast.delivery.engine import Engine
@@ -25,10 +26,10 @@ PARAMETERS = ("prefix", "sort", "after", "limit")
 _ROWS_A_TURN = 100
 """Rows of a page that are encoded before other tasks have the loop; a whole page takes some 3 ms."""
 
-_PAGES = 10
+_MAX_PAGES = 10
 """Maximum number of the log's pages that are searched for the newest readable rooms. If that is not enough, the
 answer is short and has a link to go on."""
-_LOOKS = 64
+_MAX_LOOKUPS = 64
 """Maximum number of grants that are looked up for rooms by name: as many as a ticket may have."""
 
 
@@ -53,7 +54,7 @@ def parse_query(head: Head) -> RoomsQuery:
     query = RoomsQuery(
         given.once("prefix", _name) or "",
         sort,
-        given.once("after", _name if sort == "name" else _is_id) or None,
+        given.once("after", _name if sort == "name" else _id) or None,
         given.once("limit", whole_number(ROOMS_PAGE)) or ROOMS_PAGE,
     )
     given.check()
@@ -84,8 +85,8 @@ async def _by_name(engine: Engine, query: RoomsQuery, readable: Grants) -> tuple
     unreadable room."""
     rows: list[Row] = []
     end: Row | None = None
-    for looks, part in enumerate(_granted(query, readable)):
-        if looks == _LOOKS:
+    for lookups, part in enumerate(_granted(query, readable)):
+        if lookups == _MAX_LOOKUPS:
             return rows, end
         page = await _page(engine, part._replace(limit=min(part.limit, query.limit - len(rows))))
         found = [row for row in page if row[0] in readable]
@@ -112,7 +113,7 @@ def _granted(query: RoomsQuery, readable: Grants) -> Iterator[RoomsQuery]:
 async def _by_newest(engine: Engine, query: RoomsQuery, readable: Grants) -> tuple[list[Row], Row | None]:
     rows: list[Row] = []
     part = _narrowed(query, readable)
-    for _ in range(_PAGES):
+    for _ in range(_MAX_PAGES):
         page = [] if part is None else await _page(engine, part)
         rows += [row for row in page if row[0] in readable]
         if part is None or len(page) < query.limit:
@@ -214,7 +215,7 @@ def _name(value: str) -> str:
     return value
 
 
-def _is_id(value: str) -> str:
+def _id(value: str) -> str:
     if value and MessageId.parse(value) is None:
         raise ValueError("must be the id of a message")
     return value

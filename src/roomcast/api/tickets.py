@@ -11,9 +11,10 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from roomcast.api import object as json_object
+from roomcast.api import json_object
+from roomcast.api.answer import JSON, Answer
 from roomcast.api.query import MAX_ROOMS
-from roomcast.api.request import JSON, Answer, Head, Request
+from roomcast.api.request import Head, Request
 from roomcast.auth import permit as rights
 from roomcast.auth.credentials import EXPIRED
 from roomcast.auth.leeway import LEEWAY_SECONDS
@@ -25,7 +26,7 @@ from roomcast.model.fields import ANONYMOUS, check
 from roomcast.model.refusal import invalid
 from roomcast.model.settings.grant import ANY
 
-LONGEST = 24 * 3600
+MAX_SECONDS = 24 * 3600
 """Longest validity of a ticket, in seconds."""
 _NO_SECRET = "tickets are signed with a secret: give one with --secret-file FILE, or in a program as secret_files"
 _EXAMPLE = '{"rooms": ["user/42"], "seconds": 3600}'
@@ -67,17 +68,17 @@ def issue(engine: Engine, request: Request, parsed: None) -> Answer:
     principal, secrets = request.principal, request.guard.rights.secrets
     assert principal.grantor is not None, "check_client has let nobody else in"
     now = time.time()
-    wanted = _of_its_own(principal, _wanted(request.body, principal), now)
-    user = _permitted(principal, wanted)
+    wanted = _limited_to_token(principal, _wanted(request.body, principal), now)
+    user = _permitted_user(principal, wanted)
     try:
         ticket = seal(secrets, principal.grantor, **wanted._asdict() | {"user": user, "now": now})
     except ValueError as error:
         raise Invalid(str(error), [Fault("/rooms", str(error))]) from None
-    _note(principal, wanted)
+    _log_ticket(principal, wanted)
     return _answer(request, wanted, ticket)
 
 
-def _of_its_own(principal: Principal, wanted: TicketRequest, now: float) -> TicketRequest:
+def _limited_to_token(principal: Principal, wanted: TicketRequest, now: float) -> TicketRequest:
     """A ticket for a token has the token's `sub`, and ends with the token. Raises `Forbidden`, and `InvalidToken`
     for a token that only the leeway keeps valid."""
     if principal.until is None:
@@ -91,7 +92,7 @@ def _of_its_own(principal: Principal, wanted: TicketRequest, now: float) -> Tick
     return wanted._replace(seconds=min(wanted.seconds, left))
 
 
-def _permitted(principal: Principal, wanted: TicketRequest) -> str:
+def _permitted_user(principal: Principal, wanted: TicketRequest) -> str:
     """The `user` of messages published with the ticket. Raises `Forbidden` for rights that the client lacks."""
     rights.permit(principal, "read", wanted.rooms, "/rooms/{}", wanted.prefixes, "/prefixes/{}")
     rights.permit(principal, "publish", wanted.publish, "/publish/{}")
@@ -110,7 +111,7 @@ def _answer(request: Request, wanted: TicketRequest, ticket: str) -> Answer:
     return Answer(201, JSON, msgspec.json.encode(body))
 
 
-def _note(principal: Principal, wanted: TicketRequest) -> None:
+def _log_ticket(principal: Principal, wanted: TicketRequest) -> None:
     rooms = [*wanted.rooms, *(prefix + ANY for prefix in wanted.prefixes)]
     fields = {"by": principal.name, "sub": wanted.sub, "read": rooms, "publish": wanted.publish}
     text = f"a ticket for {', '.join([*rooms, *wanted.publish])}, by {principal.name}"
@@ -169,8 +170,8 @@ def _user(value: object) -> str | None:
 def _seconds(value: object) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # JSON has one kind of number: some encoders write 3600.0 for 3600
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LONGEST:
-        raise ValueError(f"must be a whole number from 1 to {LONGEST}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SECONDS:
+        raise ValueError(f"must be a whole number from 1 to {MAX_SECONDS}")
     return value
 
 

@@ -33,14 +33,14 @@ _OPEN = replace(EVERYBODY, admin=False)
 
 
 class Mode(enum.Enum):
-    """The clients that are served without a credential."""
+    """The rights of clients that send no credential."""
 
     LOCAL = "local"
-    """Every client on this machine and no other: nothing is configured."""
+    """Clients on this machine may do everything, and others nothing: no rights are configured."""
     OPEN = "open"
-    """Everybody."""
+    """Every client may read and publish."""
     RIGHTS = "rights"
-    """Each client by the rights that the configuration grants it."""
+    """They have the rights that the configuration grants to anonymous clients."""
 
 
 class Guard:
@@ -86,8 +86,8 @@ class Guard:
         rights.revoke(self._logged)
         self.rights = rights
         self.checks_credentials: bool = self.mode is Mode.RIGHTS or (self.mode is Mode.OPEN and rights.configured)
-        """Whether credentials are checked. If nothing is configured, they are meant for others: nginx passes on
-        the ones for its own `auth_basic`."""
+        """Whether credentials are checked. If nothing is configured, they are meant for another program: nginx
+        passes on those for its own `auth_basic`."""
         self.cookie: bytes = rights.cookie.encode() if rights.cookie and self.checks_credentials else b""
         """The name of the cookie that holds a credential; empty if no cookie is checked."""
         opened = replace(_OPEN, quota=rights.anonymous.quota)

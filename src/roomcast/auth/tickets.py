@@ -68,7 +68,7 @@ class Ticket(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, g
 
 
 class BadTicket(Exception):
-    """Why a ticket is refused: for the audit, not for its holder."""
+    """The ticket is refused. Its text says why, for the audit log and not for the holder."""
 
 
 class TicketEnded(BadTicket):

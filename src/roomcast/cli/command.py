@@ -42,7 +42,7 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            end_without_reader()
+            _end_without_reader()
         except KeyboardInterrupt:
             sys.exit(128 + signal.SIGINT)
         except RoomcastError as error:
@@ -72,7 +72,7 @@ def _forget_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def end_without_reader() -> None:
+def _end_without_reader() -> None:
     """Ends the program after its reader has gone."""
     _forget_output()
     sys.exit(CLOSED_PIPE)

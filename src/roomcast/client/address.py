@@ -20,7 +20,7 @@ def checked(url: str) -> str:
     except ValueError:  # also for a port of 99999
         good = False
     if not good or not url.isprintable() or " " in url:
-        raise ValueError(f"{without_password(url)!r} is no address of a server: write it as {EXAMPLE}")
+        raise ValueError(f"{without_password(url)!r} is not the address of a server: write it as {EXAMPLE}")
     return url
 
 
@@ -28,5 +28,7 @@ def server(url: str) -> str:
     """Returns `url`, the address of a roomcast server, without a slash at its end. Raises `ValueError` if it is
     not an address, or has a query or a fragment."""
     if "?" in checked(url) or "#" in url:
-        raise ValueError(f"{without_password(url)!r} is no address of a server: leave out the part from ? or # on")
+        raise ValueError(
+            f"{without_password(url)!r} is not the address of a server: leave out the part from ? or # on"
+        )
     return url.rstrip("/")

@@ -29,7 +29,7 @@ class Reply(NamedTuple):
 
     body: bytes
     known: bool = False
-    """The server had stored these messages before the first attempt."""
+    """Whether the server had stored these messages before the first attempt."""
     next: str | None = None
     """The query of the next page."""
 

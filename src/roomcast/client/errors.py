@@ -51,7 +51,7 @@ class Unreachable(RoomcastError):
 
 
 class Refused(RoomcastError):
-    """The answer is none of roomcast's, and another attempt would not help."""
+    """The answer is not from roomcast, and another attempt would not help."""
 
     kind = "refused"
 

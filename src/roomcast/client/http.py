@@ -111,7 +111,7 @@ def check_location(response: httpx.Response) -> None:
     if not leads:
         raise Refused(
             f"{without_password(response.url)} answered {response.status_code} with a redirect to "
-            f"{location[:200]!r}, which is no address: check the URL, and the proxy before the server",
+            f"{location[:200]!r}, which is not an address: check the URL, and the proxy before the server",
             response.status_code,
         )
 

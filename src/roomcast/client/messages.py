@@ -24,7 +24,7 @@ class Publication(TypedDict):
     user: NotRequired[str]
 
 
-class Message(shapes.Message[datetime], frozen=True):
+class Message(shapes.StoredMessage[datetime], frozen=True):
     """A stored message. `data` is None both for JSON's null and for no data: `json` shows the difference."""
 
     json: str = ""
@@ -65,7 +65,7 @@ class Live(shapes.Live, frozen=True):
     """The position that the stream has reached."""
 
 
-class Page(shapes.Page[Message], frozen=True):
+class Page(shapes.HistoryPage[Message], frozen=True):
     """A page of history. `follow(..., last_event_id=page.position)` continues exactly after it."""
 
     gap: Gap | None
@@ -83,7 +83,7 @@ class Followers(shapes.Followers[FollowerInfo], frozen=True):
     """The followers of all workers that answered."""
 
 
-class _Page(shapes.Page[Raw], frozen=True):
+class _Page(shapes.HistoryPage[Raw], frozen=True):
     gap: Gap | None = None
 
 
@@ -112,7 +112,7 @@ def from_event(event: Event) -> Message | Gap | Live | None:
             return None
         return message(event.data)
     except _BAD as error:
-        raise _not_roomcasts(event.data, error) from None
+        raise _not_from_roomcast(event.data, error) from None
 
 
 def message(text: str) -> Message:
@@ -128,7 +128,7 @@ def page(body: bytes) -> Page:
         decoded = _page.decode(body)
         return Page([message(bytes(raw).decode()) for raw in decoded.messages], decoded.position, decoded.gap)
     except _BAD as error:
-        raise _not_roomcasts(body, error) from None
+        raise _not_from_roomcast(body, error) from None
 
 
 def single(body: bytes) -> Message:
@@ -136,7 +136,7 @@ def single(body: bytes) -> Message:
     try:
         return message(body.decode())
     except _BAD as error:
-        raise _not_roomcasts(body, error) from None
+        raise _not_from_roomcast(body, error) from None
 
 
 def batch(body: bytes) -> list[Message]:
@@ -144,7 +144,7 @@ def batch(body: bytes) -> list[Message]:
     try:
         return [message(bytes(raw).decode()) for raw in _list.decode(body)]
     except _BAD as error:
-        raise _not_roomcasts(body, error) from None
+        raise _not_from_roomcast(body, error) from None
 
 
 def rooms(body: bytes) -> Sequence[Room]:
@@ -152,7 +152,7 @@ def rooms(body: bytes) -> Sequence[Room]:
     try:
         return _rooms.decode(body).rooms
     except _BAD as error:
-        raise _not_roomcasts(body, error) from None
+        raise _not_from_roomcast(body, error) from None
 
 
 def followers(body: bytes) -> Followers:
@@ -160,7 +160,7 @@ def followers(body: bytes) -> Followers:
     try:
         return _followers.decode(body)
     except _BAD as error:
-        raise _not_roomcasts(body, error) from None
+        raise _not_from_roomcast(body, error) from None
 
 
 def ticket(body: bytes) -> IssuedTicket:
@@ -168,14 +168,14 @@ def ticket(body: bytes) -> IssuedTicket:
     try:
         return _ticket.decode(body)
     except _BAD:
-        raise Refused(f"the answer is no ticket of roomcast's: {_CHECK}") from None
+        raise Refused(f"this answer is not a ticket from roomcast: {_CHECK}") from None
 
 
 def check_empty(body: bytes) -> None:
     """Raises `Refused` if `body`, of the answer to a delete, has any bytes: roomcast's has none."""
     if body:
-        raise Refused(f"this is no answer of roomcast's to a delete: {body[:100]!r}; {_CHECK}")
+        raise Refused(f"this answer to a delete is not from roomcast: {body[:100]!r}; {_CHECK}")
 
 
-def _not_roomcasts(answer: str | bytes, error: Exception) -> Refused:
-    return Refused(f"this is no answer of roomcast's: {answer[:100]!r} ({error}); {_CHECK}")
+def _not_from_roomcast(answer: str | bytes, error: Exception) -> Refused:
+    return Refused(f"this answer is not from roomcast: {answer[:100]!r} ({error}); {_CHECK}")

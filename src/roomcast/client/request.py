@@ -142,7 +142,7 @@ def _messages(base: str, rooms: Sequence[str], prefixes: Sequence[str], **parame
         raise ValueError("name the rooms, or give prefixes")
     for room in [*rooms, *prefixes]:
         if not isinstance(room, str):  # a list would be sent as the name of one room
-            raise TypeError(f"a room is a string, and {room!r} is none: give each name by itself")
+            raise TypeError(f"a room must be a string, not {room!r}: give each name by itself")
     named = [*(("room", room) for room in rooms), *(("prefix", prefix) for prefix in prefixes)]
     named += [(name, _written(value)) for name, value in parameters.items() if value is not None]
     return f"{base}/messages?{urlencode(named)}"
@@ -170,12 +170,12 @@ def _object(fields: Mapping[str, Any]) -> bytes:
 
 
 def _json_of(value: Any) -> bytes:
-    """Not by msgspec's encoder, which turns NaN into null: a value that JSON lacks must be refused, not changed. A
+    """The standard library encodes: msgspec turns NaN into null, but a value that JSON lacks must be refused. A
     `Raw` is JSON already, and is sent as it is."""
     if isinstance(value, Raw):
         return bytes(value)
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        detail = f"is not what JSON can say: {error}"
+        detail = f"cannot be written as JSON: {error}"
         raise Invalid(f"the message {detail}", [Fault("", detail)]) from None

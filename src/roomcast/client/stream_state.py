@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import httpx
 
-from roomcast.client.decode import MAX_BLOCK, Comment, Decoder, Event, Item, Retry
+from roomcast.client.decode import MAX_BLOCK, Decoder, Event, Item, Retry
 from roomcast.client.errors import CredentialRejected, TryAgain, content_type, refusal, retry_after
 from roomcast.model.errors import Unauthenticated
 
@@ -151,7 +151,7 @@ class StreamState:
                 self._end = item.data
         elif isinstance(item, Retry):
             self.retry = item.ms / 1000
-        elif isinstance(item, Comment):
+        else:  # a comment
             self._learns_heartbeat = False  # a heartbeat came in time: the next silence means a dead connection
 
     def ended(self, error: Exception | None) -> Pause:

@@ -33,7 +33,7 @@ class StreamLimit:
 
     @streams.setter
     def streams(self, number: int) -> None:
-        """Sets the number, and tells it to the other workers."""
+        """Sets the number, and records it for the other workers."""
         self._streams = number
         if self._home.counts is not None:
             self._home.counts.set(self._name, number)
@@ -53,10 +53,6 @@ class StreamLimits:
         """Each principal's number of streams, for the other workers; None if there are no other workers."""
         self.elsewhere: Callable[[str], int] = lambda name: 0
         """Returns a principal's number of streams at the other workers."""
-
-    def __len__(self) -> int:
-        """The number of principals that have a limit and streams."""
-        return len(self._limits)
 
     def of(self, name: str, allowed: int, kind: str) -> StreamLimit:
         """Returns the limit of the principal `name`, which may have `allowed` streams from now on. `kind` is its

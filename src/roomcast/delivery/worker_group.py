@@ -38,8 +38,8 @@ class Peers(Protocol):
         ...
 
     async def ask(self, topic: str, value: Any = None) -> Sequence[tuple[int, Any]]:
-        """The answers about `topic` of the other workers and of the log process (0), by number, without those of
-        hung ones. Each is asked with `value`."""
+        """Asks the other workers and the log process (0) about `topic`, with `value`. Returns pairs of a number
+        and an answer, without those of hung processes."""
         ...
 
     def when_asked(self, topic: str, answer: Callable[[Any], Any | Awaitable[Any]]) -> None:
@@ -73,9 +73,9 @@ class WorkerGroup:
         self._spending: dict[str, Spending] = {}
         self._all_due = True
         """Whether the next report must have all counts, since a worker may have just come."""
-        self._heard: dict[str, dict[int, dict[str, int]]] = {}
+        self._reported: dict[str, dict[int, dict[str, int]]] = {}
         """The counts of the others, by topic and worker."""
-        self._elsewhere: dict[str, Counter[str]] = {}
+        self._sums: dict[str, Counter[str]] = {}
         """Their sums."""
         if peers:
             peers.changed.append(self._note_presence)
@@ -84,11 +84,11 @@ class WorkerGroup:
         """Shares `counts` with the others from now on, under `topic`."""
         self._counts[topic] = counts
         if self.peers:
-            self.peers.when_told(topic, lambda worker, changes: self._hear(topic, worker, changes))
+            self.peers.when_told(topic, lambda worker, changes: self._take_report(topic, worker, changes))
 
     def elsewhere(self, topic: str, name: str = "") -> int:
         """The sum of the others' counts of `name` under `topic`, at most a second old."""
-        return self._elsewhere[topic][name] if topic in self._elsewhere else 0
+        return self._sums[topic][name] if topic in self._sums else 0
 
     def spend(self, topic: str, spending: Spending) -> None:
         """Shares a budget under `topic`: what is spent here is charged at the others, and theirs to `spending`."""
@@ -115,9 +115,9 @@ class WorkerGroup:
             if spent := spending.take_spent():
                 self.peers.tell(topic, dict(spent))
 
-    def _hear(self, topic: str, worker: int, changes: Mapping[str, int]) -> None:
-        known = self._heard.setdefault(topic, {}).setdefault(worker, {})
-        total = self._elsewhere.setdefault(topic, Counter())
+    def _take_report(self, topic: str, worker: int, changes: Mapping[str, int]) -> None:
+        known = self._reported.setdefault(topic, {}).setdefault(worker, {})
+        total = self._sums.setdefault(topic, Counter())
         for name, number in changes.items():
             total[name] += number - known.pop(name, 0)
             if number:
@@ -132,15 +132,15 @@ class WorkerGroup:
     def _note_presence(self) -> None:
         """Drops the counts of workers that are gone, and sends all of ours again: some workers may be new."""
         assert self.peers
-        for topic, by_worker in self._heard.items():
+        for topic, by_worker in self._reported.items():
             for worker in [worker for worker in by_worker if worker not in self.peers.others]:
-                self._hear(topic, worker, dict.fromkeys(by_worker[worker], 0))
+                self._take_report(topic, worker, dict.fromkeys(by_worker[worker], 0))
                 del by_worker[worker]
         self._all_due = True
 
     async def ask(self, topic: str, value: Any = None) -> Sequence[tuple[int, Any]]:
-        """The answers about `topic` of the other workers and of the log process (0), by number. Each is asked with
-        `value`."""
+        """Asks the other workers and the log process (0) about `topic`, with `value`. Returns pairs of a number
+        and an answer; nothing for a process alone."""
         return await self.peers.ask(topic, value) if self.peers else ()
 
     async def ask_workers(self, topic: str, value: Any = None) -> tuple[dict[int, Any], list[int]]:

@@ -25,17 +25,14 @@ async def check(site: Site) -> list[Finding]:
 async def _long_url(site: Site) -> Finding:
     rooms = "&".join(f"room={quote(_LONG_NAME)}{number:02}" for number in range(_ROOMS))
     path = f"/messages?limit=1&{rooms}"
+    url = f"a URL of {len(path) // 1000} KB"
     try:
         answer = await _patiently(lambda: site.get(path, Accept="application/json"))
     except httpx.HTTPError as error:
-        return fault("long URL", f"one of {len(path) // 1000} KB is cut ({type(error).__name__})", site.fix("url"))
+        return fault("long URL", f"{url} is cut ({type(error).__name__})", site.fix("url"))
     if is_ours(answer):
-        return ok("long URL", f"one of {len(path) // 1000} KB arrives (64 rooms need it)")
-    return fault(
-        "long URL",
-        f"one of {len(path) // 1000} KB is answered with {answer.status_code}, not by roomcast",
-        site.fix("url"),
-    )
+        return ok("long URL", f"{url} arrives (64 rooms need it)")
+    return fault("long URL", f"{url} is answered with {answer.status_code}, not by roomcast", site.fix("url"))
 
 
 async def _large_body(site: Site) -> Finding:

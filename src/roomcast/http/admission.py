@@ -62,7 +62,7 @@ class Admission:
             return
         request.cookie = of_cookie(sent, self._guard.cookie)
         if request.cookie is not None:
-            check_same_site(request.head, request.values, self._gate.named, request.connection.scheme())
+            check_same_site(request.head, request.values, self._gate.cookie_origins, request.connection.scheme())
 
     def _limit(self, request: Request, route: Route) -> None:
         """Takes one message from the rate limits of the client's address and of its principal. `api/publish` takes

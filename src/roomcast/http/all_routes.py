@@ -10,7 +10,8 @@ from urllib.parse import quote
 import msgspec
 
 from roomcast.api import openapi
-from roomcast.api.request import JSON, Answer, Request, Route
+from roomcast.api.answer import JSON, Answer
+from roomcast.api.request import Request, Route
 from roomcast.api.routes import ROUTES as API
 from roomcast.api.routes import Routes
 from roomcast.delivery.engine import Engine

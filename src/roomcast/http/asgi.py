@@ -10,13 +10,14 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
-from roomcast.api.request import TICKET, Answer, Field, Head, Outcome, PreparedHead, Request, Streaming
+from roomcast.api.answer import Answer, Field, Outcome, Streaming
+from roomcast.api.request import TICKET, Head, PreparedHead, Request
 from roomcast.delivery.budget import Budget
 from roomcast.http import context as limits
 from roomcast.http.asgi_sink import AsgiSink, Receive, Send
 from roomcast.http.body import RequestBody, too_many, too_slow
 from roomcast.http.handler import Handler
-from roomcast.http.heads import MOST_FIELDS, cut_ticket, split_fields, too_many_fields
+from roomcast.http.head_fields import MAX_FIELDS, cut_ticket, split_fields, too_many_fields
 from roomcast.http.host_login import HostLogin
 from roomcast.model.errors import RoomcastError
 
@@ -51,10 +52,10 @@ class AsgiApp:
         self._host = host
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        fields = list(islice(scope["headers"], MOST_FIELDS + 1))
+        fields = list(islice(scope["headers"], MAX_FIELDS + 1))
         head, values = _head(scope, fields)
         prepared = self._handler.prepare(head)
-        if len(fields) > MOST_FIELDS:
+        if len(fields) > MAX_FIELDS:
             prepared = prepared._replace(route=None, refused=too_many_fields())
         try:
             outcome = await self._outcome(scope, prepared, values, receive)

@@ -23,7 +23,7 @@ from roomcast.model.errors import (
 from roomcast.model.redact import redacted_target
 
 _REFUSALS = (BadCredential, Forbidden, NotServed, TooManyBad, Unauthenticated)
-_A_SECOND = 50
+_LINES_A_SECOND = 50
 """Maximum lines per second, on average: a client that tries keys must not fill the disk with lines."""
 _BURST = 200
 
@@ -39,10 +39,11 @@ class Audit:
         self._filled_at = time.monotonic()
 
     def note(self, request: Request, error: RoomcastError, client: str) -> None:
-        """Writes a line for a request refused by rights; `client` is its address. Ignores other errors."""
+        """Writes a line for `request`, which `error` refused by rights; `client` is its address. Ignores other
+        errors."""
         if not isinstance(error, _REFUSALS) or not logger.isEnabledFor(logging.WARNING):
             return
-        if not self._may():
+        if not self._take_token():
             self.dropped += 1
             return
         fields = {
@@ -58,9 +59,9 @@ class Audit:
         shown = fields | {"credential": f" (credential {fields['credential']})" if fields["credential"] else ""}
         logger.warning("%s", text.format(**shown), extra={"fields": fields})
 
-    def _may(self) -> bool:
+    def _take_token(self) -> bool:
         now = time.monotonic()
-        self._tokens = min(float(_BURST), self._tokens + (now - self._filled_at) * _A_SECOND)
+        self._tokens = min(float(_BURST), self._tokens + (now - self._filled_at) * _LINES_A_SECOND)
         self._filled_at = now
         if self._tokens < 1:
             return False

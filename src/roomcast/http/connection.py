@@ -56,10 +56,10 @@ class FollowerConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Closes the connection at once."""
-        self._let_go()
+        self._stop_writing()
         self._transport.abort()
 
-    def _let_go(self) -> None:
+    def _stop_writing(self) -> None:
         self._ours = False
         self._writable = False
 
@@ -73,7 +73,7 @@ class FollowerConnection(asyncio.Protocol):
         else:
             self._unread = [*(self._unread or ()), data]
 
-    def _taken(self) -> None:
+    def _release_unread(self) -> None:
         """The client has read everything that waited."""
         unread, self._unread = self._unread, None
         for data in unread or ():
@@ -89,8 +89,8 @@ class FollowerConnection(asyncio.Protocol):
         """Called once, when the connection is closed. `exc` is a `TimeoutError` if the client read nothing for too
         long; the stream then ends with the reason `slow`."""
         self._on_closed()
-        self._let_go()
-        self._taken()
+        self._stop_writing()
+        self._release_unread()
         if self.stream:
             # TCP_USER_TIMEOUT: the kernel noticed before us that the client reads nothing.
             self.stream.connection_lost("slow" if isinstance(exc, TimeoutError) else self._reason)
@@ -158,17 +158,17 @@ class SocketConnection(FollowerConnection):
     def close(self, last: bytes) -> None:
         """Sends the bytes that wait, then `last`, and closes the connection."""
         self.write(last)
-        self._let_go()
+        self._stop_writing()
         self._transport.close()
 
-    def _let_go(self) -> None:
-        super()._let_go()
+    def _stop_writing(self) -> None:
+        super()._stop_writing()
         self.send = _nothing
         self._fd = -1
 
     def resume_writing(self) -> None:
         """Called when nothing waits in the transport any more: the stream goes on."""
-        self._taken()
+        self._release_unread()
         if self._ours:
             self._writable = True
             if self.stream:

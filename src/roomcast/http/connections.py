@@ -22,7 +22,7 @@ from roomcast.http.intake import MEMORY
 from roomcast.model.settings import Settings
 
 FILES, ADDRESS = "files", "address"
-_SAY_AGAIN_SECONDS = 60.0
+_LOG_AGAIN_SECONDS = 60.0
 """Minimum time between two log lines with the same reason: an attack must not fill the log."""
 _OWN = ". If they are your own clients, check the network and the proxy between"
 
@@ -78,10 +78,10 @@ class Connections:
         self.elsewhere: Callable[[str], int] = lambda address: 0
         """The number of connections of an address at the other workers."""
         self._trusts = Forwarded(settings.trusted_proxy, settings.forwarded_header).trusts
-        self._gone = self._followed
+        self._on_stream_closed = self._stream_closed
         """The bound method, kept so that all streams share one object."""
         self._closed = closed
-        self._said: dict[str, tuple[float, int]] = {}
+        self._logged: dict[str, tuple[float, int]] = {}
         """For each reason, the time of its last log line and the count by then."""
         self.empty = asyncio.Event()
         """Set when the last connection that is not a stream is closed."""
@@ -128,10 +128,10 @@ class Connections:
         if not self._forget(socket):  # it was just closed to make room
             return lambda: None
         address = self._counted.pop(socket, None)
-        return self._gone if address is None else partial(self._followed, address)
+        return self._on_stream_closed if address is None else partial(self._stream_closed, address)
 
     def count_closed(self, reason: str) -> None:
-        """Counts a connection that the server closed before its client was done, for one of the reasons in
+        """Counts a connection that the server closed before its client was done. `reason` is one of those in
         `families.CLOSED`."""
         self._closed[reason] += 1
 
@@ -181,7 +181,7 @@ class Connections:
             self.empty.set()
         return True
 
-    def _followed(self, address: str | None = None) -> None:
+    def _stream_closed(self, address: str | None = None) -> None:
         """A stream's connection is closed."""
         self._free(address)
 
@@ -189,7 +189,7 @@ class Connections:
         self.open -= 1
         if address is not None:
             self.addresses[address] -= 1
-            self._tell(address)
+            self._share_count(address)
             if not self.addresses[address]:
                 del self.addresses[address]
 
@@ -202,22 +202,22 @@ class Connections:
         if self.addresses[address] + self.elsewhere(address) >= self._settings.max_connections_per_address:
             return False
         self.addresses[address] += 1
-        self._tell(address)
+        self._share_count(address)
         self._counted[socket] = address
         return True
 
-    def _tell(self, address: str) -> None:
+    def _share_count(self, address: str) -> None:
         if self.counts is not None:
             self.counts.set(address, self.addresses[address])
 
     def _lines(self, now: float) -> Iterator[str]:
         """The log lines that are due."""
         for reason, text in self._texts().items():
-            said_at, said = self._said.get(reason, (-_SAY_AGAIN_SECONDS, 0))
+            logged_at, logged = self._logged.get(reason, (-_LOG_AGAIN_SECONDS, 0))
             count = self._closed[reason]
-            if count > said and now >= said_at + _SAY_AGAIN_SECONDS:
-                self._said[reason] = now, count
-                yield text.format(count - said)
+            if count > logged and now >= logged_at + _LOG_AGAIN_SECONDS:
+                self._logged[reason] = now, count
+                yield text.format(count - logged)
 
     def _texts(self) -> Mapping[str, str]:
         each = self._settings.max_connections_per_address

@@ -15,7 +15,7 @@ from roomcast.http.write_batch import WriteBatch
 
 HEAD_BYTES = 64 * 1024
 """Longest head of a request: stops endless header lines."""
-HELD_BYTES = 64 * 1024
+BUFFERED_BYTES = 64 * 1024
 """Longest body that is kept until its request is complete; a larger one is read with h11's flow control."""
 HEAD_SECONDS = 30.0
 """Stops Slowloris: a slow head may hold a connection no longer than this."""
@@ -41,7 +41,7 @@ class Context:
     def __init__(self, handler: Handler, engine: Engine) -> None:
         self.handler = handler
         self.heads = Heads(handler.prepare)
-        self.held_body = min(HELD_BYTES, handler.max_body)
+        self.max_buffered_body = min(BUFFERED_BYTES, handler.max_body)
         self.batch = WriteBatch()
         self.intake = handler.intake
         self.connections = Connections(engine.settings, engine.closed)

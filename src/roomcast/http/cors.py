@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from roomcast.api.request import Field, HeaderFields
+from roomcast.api.answer import Field, HeaderFields
 from roomcast.http.gate import Gate
 
 _EXPOSED = (b"access-control-expose-headers", b"Location, Link, Retry-After")

@@ -9,7 +9,8 @@ import asyncio
 import logging
 from contextlib import aclosing
 
-from roomcast.api.request import UNIX_ADDRESS, Answer, Outcome, Pieces, Request, Streaming
+from roomcast.api.answer import Answer, Outcome, Pieces, Streaming
+from roomcast.api.request import UNIX_ADDRESS, Request
 from roomcast.delivery.budget import Reservation
 from roomcast.http import context as limits
 from roomcast.http.connection import SocketConnection
@@ -71,7 +72,7 @@ class Exchange(asyncio.Protocol):
         self._writable: asyncio.Event | None = None
         """Set when the client reads again; `_write_pieces` waits for it."""
         self._since = self._loop.time()
-        """When the last answer was given, or the connection made."""
+        """When the connection was made, the last answer given, or when reading stopped; the latest counts."""
 
     # Implemented by subclasses
 
@@ -127,7 +128,7 @@ class Exchange(asyncio.Protocol):
     def _over_tls(self) -> bool:
         return self._transport.get_extra_info("sslcontext") is not None
 
-    def _outlives_end(self) -> bool:
+    def _survives_eof(self) -> bool:
         """Whether a client that has ended its side is still answered. Not over TLS: the loop closes the connection
         as soon as the client ends its side."""
         return not self._over_tls()
@@ -141,7 +142,7 @@ class Exchange(asyncio.Protocol):
             self._transport.close()
 
     def _waited(self, seconds: float) -> bool:
-        """Whether the last answer was given more than `seconds` ago."""
+        """Whether more than `seconds` have passed since `_since`."""
         return self._loop.time() - self._since > seconds
 
     def _close(self, reason: str) -> None:
@@ -165,7 +166,7 @@ class Exchange(asyncio.Protocol):
         self._track(self._context.handler.refuse(request, error, self._respond))
 
     def _track(self, task: asyncio.Task[None] | None) -> None:
-        if task:  # a read: 1,000 of them, each waiting for the log, must not lock out a publisher
+        if task:  # Only reads have one. 1,000 reads that wait for the log must not lock out a publisher.
             self._task = task
             self._context.connections.mark_waiting(self._transport)
 

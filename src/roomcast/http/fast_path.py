@@ -41,9 +41,9 @@ class FastPath(Exchange):
             return
         if self._found is None:
             self._head_bytes = received.find(END) + len(END)
-            # If the end is missing, these are three bytes, which no head has.
+            # Without an end, find() is -1 and these are three bytes, which are no head.
             found = self._context.heads.find(received[: self._head_bytes])
-            if found is None or found[2] > self._context.held_body or self._head_bytes > limits.HEAD_BYTES:
+            if found is None or found[2] > self._context.max_buffered_body or self._head_bytes > limits.HEAD_BYTES:
                 self._hand_over(received)
                 return
             self._found = found
@@ -62,7 +62,7 @@ class FastPath(Exchange):
         connection is closed."""
         self._ended = True
         self._keep_alive = False
-        return self._answering and self._outlives_end()
+        return self._answering and self._survives_eof()
 
     def expire(self) -> None:
         """Closes an idle connection. `Http1` closes slow ones."""
@@ -88,7 +88,7 @@ class FastPath(Exchange):
         self._received = received
         self._context.intake.hold(self, len(received))
 
-    def _let_go(self) -> None:
+    def _forget_received(self) -> None:
         if self._received:
             self._keep(b"")
 
@@ -96,21 +96,21 @@ class FastPath(Exchange):
         assert self._found
         prepared, values, _ = self._found
         self._found = None
-        self._let_go()
+        self._forget_received()
         if not prepared.head.keep_alive:
             self._keep_alive = False
         self._handle(Request(prepared, values, received[self._head_bytes :], self))
 
     def _go_on(self) -> None:
         if received := self._received:
-            self._let_go()
+            self._forget_received()
             self._transport.resume_reading()
             self.data_received(received)
 
     def _hand_over(self, received: bytes) -> None:
         """Gives the connection, and everything received, to `Http1`."""
         self._detached = True
-        self._let_go()
+        self._forget_received()
         protocol = Http1(self._context)
         self._transport.set_protocol(protocol)
         protocol.adopt(self._transport)

@@ -17,13 +17,13 @@ from roomcast.http.same_site import is_own
 from roomcast.model.errors import NotServed
 from roomcast.model.loopback import is_loopback
 
-_ALWAYS = ("/healthz", "/readyz")
+_UNCHECKED_PATHS = ("/healthz", "/readyz")
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,255})(?::[0-9]{0,5})?")
 _ORIGIN = re.compile(r"(https?)://([^/]+)")
 _TARGET = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
 _ADDRESSES = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
 """Header fields in which proxies name their clients."""
-_WAYS_OUT = "say who may read and publish: --config with rights, or --secret-file, or --open if everybody may"
+_HINT = "say who may read and publish: --config with rights, or --secret-file, or --open if everybody may"
 
 
 class Gate:
@@ -34,12 +34,12 @@ class Gate:
         self._mode = mode
         self.origins = origins if origins is not None else ("*",) if mode is Mode.OPEN else ()
         """Origins whose pages may read every answer; `*` stands for any."""
-        self.named = frozenset(origins or ()) - {"*"}
+        self.cookie_origins = frozenset(origins or ()) - {"*"}
         """Origins whose pages may send a cookie."""
 
     def check(self, head: Head) -> None:
         """Checks the host and the origin in `head`. Raises `NotServed`."""
-        if head.path in _ALWAYS:
+        if head.path in _UNCHECKED_PATHS:
             return
         if self._mode is Mode.LOCAL:
             _check_host(head)
@@ -52,10 +52,10 @@ class Gate:
     def check_forwarded(self, head: Head, values: Mapping[bytes, bytes]) -> None:
         """Checks the clients that proxies name in `values`, the own fields of the request with this `head`. Raises
         `NotServed`."""
-        if self._mode is Mode.LOCAL and head.path not in _ALWAYS:
+        if self._mode is Mode.LOCAL and head.path not in _UNCHECKED_PATHS:
             for name in _ADDRESSES:
                 if name in values and not _all_loopback(name.decode(), values[name].decode("latin-1")):
-                    raise NotServed(f"a proxy forwards this request for another machine; {_WAYS_OUT}")
+                    raise NotServed(f"a proxy forwards this request for another machine; {_HINT}")
 
     def _admits(self, origin: str, head: Head) -> bool:
         """Whether pages of this origin are served. This server's own pages always are, even if a proxy ends
@@ -73,7 +73,7 @@ def _check_host(head: Head) -> None:
     target = _TARGET.match(head.target)  # RFC 9112, section 3.2.2: it overrides Host
     for host in filter(None, [head.fields.get(b"host"), target and target[1]]):
         if not _is_loopback_host(host.decode("latin-1")):
-            raise NotServed(f"the host {host.decode('latin-1')!r:.200} is not this machine; {_WAYS_OUT}")
+            raise NotServed(f"the host {host.decode('latin-1')!r:.200} is not this machine; {_HINT}")
 
 
 def _is_loopback_host(authority: str) -> bool:

@@ -12,18 +12,9 @@ from functools import lru_cache, partial
 from itertools import count
 from typing import Any
 
+from roomcast.api.answer import Answer, Outcome, PendingAnswer, Streaming
 from roomcast.api.parameters import parameters
-from roomcast.api.request import (
-    NO_VALUES,
-    Answer,
-    ClientConnection,
-    Head,
-    Outcome,
-    PendingAnswer,
-    PreparedHead,
-    Request,
-    Streaming,
-)
+from roomcast.api.request import NO_VALUES, ClientConnection, Head, PreparedHead, Request
 from roomcast.api.routes import Routes
 from roomcast.auth.guard import Guard
 from roomcast.delivery.budget import READERS_SHARE, SMALL_BYTES
@@ -111,7 +102,7 @@ class Handler:
             if not request.admitted:
                 self.admit(request)
             if prepared.route is None:
-                outcome = self._known(request)
+                outcome = self._answer_of_head(request)
             else:
                 outcome = prepared.route.perform(self._engine, request, prepared.parsed)
         except TooManyBad as error:
@@ -154,7 +145,7 @@ class Handler:
         prepared = PreparedHead(head, None, None, error, self._cors.fields(None), OTHER)
         respond(self._finished(Request(prepared, NO_VALUES, b"", connection), problem(error).last()))
 
-    def _known(self, request: Request) -> Outcome | PendingAnswer | Awaitable[Outcome]:
+    def _answer_of_head(self, request: Request) -> Outcome | PendingAnswer | Awaitable[Outcome]:
         """The answer that the head alone decides: an error, or a preflight's."""
         if request.prepared.refused is not None:
             return self._problem(request, request.prepared.refused)

@@ -13,37 +13,19 @@ from __future__ import annotations
 
 import enum
 import re
-import string
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
-from urllib.parse import unquote_to_bytes
 
 from roomcast.api.request import TICKET, Head, PreparedHead
-from roomcast.model.errors import HeadTooLarge
+from roomcast.http.head_fields import DECIDES, MAX_FIELDS, OWN, cut_ticket
 
 T = TypeVar("T")
 
 END: Final = b"\r\n\r\n"
-MOST_FIELDS: Final = 128
-"""Maximum number of fields in a head. h11 takes 5 us for each, so 10,000 short ones in 64 KiB took 50 ms of one
-turn of the loop. Browsers behind two proxies send some 40."""
-_KNOWN = 512
+_MAX_ENTRIES = 512
 """Maximum number of heads, and of lines, in the cache."""
-_KNOWN_BYTES = 4 * 1024
+_MAX_ENTRY_BYTES = 4 * 1024
 """Longest head in the cache, so that it takes a few MB at most."""
-
-DECIDES: Final = frozenset({
-    b"accept", b"connection", b"content-encoding", b"content-type", b"expect", b"host", b"origin",
-    b"transfer-encoding", b"upgrade",
-})  # fmt: skip
-"""Fields that many requests share, and that decide what the request means."""
-OWN: Final = frozenset({
-    b"access-control-request-headers", b"authorization", b"content-length", b"cookie", b"forwarded",
-    b"idempotency-key", b"if-none-match",
-    b"last-event-id", b"sec-fetch-mode", b"sec-fetch-site", b"user-agent", b"x-forwarded-for",
-    b"x-forwarded-proto", b"x-real-ip",
-})  # fmt: skip
-"""Fields that are a request's own."""
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PLAIN = bytes(n if n == 0x09 or 0x20 <= n != 0x7F else 0x20 for n in range(0x100))
@@ -53,13 +35,11 @@ _REQUEST_LINE = re.compile(rb"([A-Z]{3,20}) (/[\x21-\x7e]*) HTTP/1\.1")
 _UNUSUAL = (b"expect", b"transfer-encoding", b"upgrade")
 _SECRET = re.compile(rb"(?i)ticket|token|auth|jwt|key|password|secret|%")
 """A query whose names match this may hold a credential, or hide one by `%`, and must not be cached."""
-_TICKET = string.ascii_letters.encode() + string.digits.encode() + b"-_"
-"""The characters of a ticket."""
 _SECRET_FIELD = re.compile(rb"auth|token|jwt|key|secret|cookie|session|password")
 """Names of other programs' fields that may be credentials."""
-_TEMPLATES = 4
+_MAX_TEMPLATES = 4
 """Maximum number of templates; each is tried in turn."""
-_LONGEST_LENGTH = 12
+_MAX_DIGITS = 12
 """Maximum digits of a body's length."""
 
 Found = tuple[PreparedHead, Mapping[bytes, bytes], int]
@@ -142,7 +122,7 @@ class Heads:
         return None
 
     def _read(self, data: bytes) -> Found | None:
-        if data.count(b"\r\n") > MOST_FIELDS + 2:  # with the request line and the blank one
+        if data.count(b"\r\n") > MAX_FIELDS + 2:  # with the request line and the blank one
             return None
         lines = data.split(b"\r\n")
         if lines[-2:] != _BLANK:
@@ -172,8 +152,8 @@ class Heads:
         """Caches a head with at most one new line. Of that line it keeps only the name."""
         if not new:
             _keep(self._whole, data, found)
-        elif len(data) <= _KNOWN_BYTES and lines[new[0]].partition(b":")[0].lower() not in DECIDES:
-            self._templates = (_template(lines, new[0], found), *self._templates[: _TEMPLATES - 1])
+        elif len(data) <= _MAX_ENTRY_BYTES and lines[new[0]].partition(b":")[0].lower() not in DECIDES:
+            self._templates = (_template(lines, new[0], found), *self._templates[: _MAX_TEMPLATES - 1])
 
     def _kind(self, line: bytes) -> LineKind:
         name, colon, value = line.partition(b":")
@@ -193,10 +173,10 @@ class Heads:
         return kind
 
     def _prepared(self, key: bytes) -> PreparedHead | None:
-        head = parse(key)
+        head = _parse(key)
         prepared = None if head is None else self._prepare(head)
         query = key.partition(b"\r\n")[0].partition(b"?")[2] if head is None else head.query
-        if len(key) <= _KNOWN_BYTES and not _has_secret(query):
+        if len(key) <= _MAX_ENTRY_BYTES and not _has_secret(query):
             _keep(self._shared, key, prepared)
         return prepared
 
@@ -216,7 +196,7 @@ def _has_secret(query: bytes) -> bool:
 
 
 def _length(value: bytes) -> int | None:
-    return int(value) if value.isdigit() and len(value) <= _LONGEST_LENGTH else None
+    return int(value) if value.isdigit() and len(value) <= _MAX_DIGITS else None
 
 
 def _with(found: Found, name: bytes, value: bytes) -> Found | None:
@@ -247,7 +227,7 @@ def _add(values: dict[bytes, bytes], line: bytes) -> bool:
     return True
 
 
-def parse(lines: bytes) -> Head | None:
+def _parse(lines: bytes) -> Head | None:
     """A head from its lines, which are valid fields; None if it is ambiguous and h11 must parse it."""
     first, *rest = lines.split(b"\r\n")
     request = _REQUEST_LINE.fullmatch(first)
@@ -257,44 +237,8 @@ def parse(lines: bytes) -> Head | None:
     return Head.of(request[1].decode(), request[2], fields) if request and plain else None
 
 
-def cut_ticket(target: bytes) -> tuple[bytes, bytes | None]:
-    """`target` without the ticket in its query, and the ticket, percent-decoded; None if there is none.
-    Several are joined by commas, as fields are. So no ticket is ever cached, logged or sent back."""
-    if b"ticket=" not in target:
-        return target, None
-    before, _, ticket = target.partition(b"ticket=")
-    plain = b"?" in before and b"#" not in before and not ticket.translate(None, _TICKET)
-    if plain and before.endswith((b"&", b"?")):
-        return before.removesuffix(b"&"), ticket  # one ticket at the end, as in our own URLs
-    path, mark, query = target.partition(b"?")
-    pairs = query.partition(b"#")[0].split(b"&")
-    tickets = [unquote_to_bytes(pair[7:]) for pair in pairs if pair.startswith(b"ticket=")]
-    if not tickets:
-        return target, None
-    others = b"&".join([pair for pair in pairs if not pair.startswith(b"ticket=")])
-    return path + mark + others, b", ".join(tickets)
-
-
-def split_fields(pairs: Iterable[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
-    """The header fields `pairs`, whose names are in lower case: those that decide, and a request's own. Repeated
-    fields are joined by commas (RFC 9110, section 5.3); unknown ones are left out."""
-    decides: dict[bytes, bytes] = {}
-    own: dict[bytes, bytes] = {}
-    for name, value in pairs:
-        fields = decides if name in DECIDES else own if name in OWN else None
-        if fields is not None:
-            joined = b"; " if name == b"cookie" else b", "  # RFC 9113, section 8.2.3
-            fields[name] = fields[name] + joined + value if name in fields else value
-    return decides, own
-
-
-def _keep(known: dict[bytes, T], key: bytes, value: T) -> None:
-    if len(known) >= _KNOWN:
-        known.clear()
-    if len(key) <= _KNOWN_BYTES:
-        known[key] = value
-
-
-def too_many_fields() -> HeadTooLarge:
-    """The error for a head with too many fields."""
-    return HeadTooLarge(f"it may have {MOST_FIELDS} fields: send fewer, or let your proxy add fewer")
+def _keep(cache: dict[bytes, T], key: bytes, value: T) -> None:
+    if len(cache) >= _MAX_ENTRIES:
+        cache.clear()
+    if len(key) <= _MAX_ENTRY_BYTES:
+        cache[key] = value

@@ -16,7 +16,7 @@ from roomcast.http import context as limits
 from roomcast.http.body import RequestBody, too_many, too_slow
 from roomcast.http.context import Context
 from roomcast.http.exchange import Exchange
-from roomcast.http.heads import cut_ticket, split_fields
+from roomcast.http.head_fields import cut_ticket, split_fields
 from roomcast.http.render import CONTINUE
 from roomcast.http.request_parser import RequestParser, error_of
 from roomcast.model.errors import RoomcastError, TooLarge
@@ -94,7 +94,7 @@ class Http1(Exchange):
             self._keep_alive = self._keep_alive and self._unparsed > 0
         elif not self._scheduled:
             self._advance()
-        return not self._transport.is_closing() and self._outlives_end()
+        return not self._transport.is_closing() and self._survives_eof()
 
     def expire(self) -> None:
         """Ends a head, a body, an answer, or the rest of an answered request that takes too long."""
@@ -138,10 +138,10 @@ class Http1(Exchange):
         self._advance()
 
     def _advance(self) -> None:
-        self._take()
-        self._account()
+        self._take_events()
+        self._count_held()
 
-    def _account(self) -> None:
+    def _count_held(self) -> None:
         """Counts the bytes held for requests that are incomplete or wait for their turn."""
         if self._at == len(self._received) and not self._whole:
             self._received, self._at = b"", 0  # the parser has them
@@ -152,7 +152,7 @@ class Http1(Exchange):
         if not self._detached and not self._transport.is_closing():
             self._context.intake.hold(self, head + body + waiting + trailer)
 
-    def _take(self) -> None:
+    def _take_events(self) -> None:
         """Takes the parser's events, until it needs more bytes or a request waits for its answer."""
         for _ in range(EVENTS_A_TURN):
             if self._detached or self._transport.is_closing():
@@ -177,14 +177,14 @@ class Http1(Exchange):
             return True
         event = self._parser.next_event()
         if event is h11.NEED_DATA:
-            return self._feed()
+            return self._give_slice()
         if isinstance(event, h11.Request):
             self._take_head(event)
         elif isinstance(event, h11.Data):
             self._take_body(event.data)
         elif isinstance(event, h11.EndOfMessage):
             self._take_end()
-        elif isinstance(event, h11.ConnectionClosed):
+        else:  # h11.ConnectionClosed: the client ended its side between two requests
             self._transport.close()
         return True
 
@@ -198,7 +198,7 @@ class Http1(Exchange):
         """Received bytes after the parsed part of this request."""
         return len(self._received) - self._at + len(self._parser.unread)
 
-    def _feed(self) -> bool:
+    def _give_slice(self) -> bool:
         """Gives the parser a slice. Returns False if there is none."""
         if not self._parser.received:
             self._skip_line_ends()

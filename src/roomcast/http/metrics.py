@@ -9,7 +9,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 
-from roomcast.api.request import Answer, HeaderFields, Request
+from roomcast.api.answer import Answer, HeaderFields
+from roomcast.api.request import Request
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.worker_group import Peers
 from roomcast.http import merged_metrics
@@ -33,17 +34,17 @@ async def metrics(engine: Engine, request: Request, parsed: None) -> Answer:
     families += process
     if peers := engine.worker_group.peers:
         families = await _of_all(engine, peers, families, process)
-    return Answer(200, _FIELDS, await asyncio.to_thread(_exposed, families, file_of(engine.settings.log)))
+    return Answer(200, _FIELDS, await asyncio.to_thread(_as_text, families, file_of(engine.settings.log)))
 
 
 async def collect(engine: Engine) -> list[Metric]:
     """The metrics of the process of `engine` and of its log; those of the log are missing while it does not
     answer."""
     try:
-        held = list(of_log(await engine.log.bounds(), engine.log.retention, engine.pace.rate))
+        of_the_log = list(of_log(await engine.log.bounds(), engine.log.retention, engine.pace.rate))
     except LogUnavailable:  # the process's own metrics matter most then
-        held = []
-    return [*of_process(engine), *held]
+        of_the_log = []
+    return [*of_process(engine), *of_the_log]
 
 
 def share(engine: Engine) -> None:
@@ -69,7 +70,7 @@ async def _of_all(
     return merged_metrics.merge(families, peers.number, {peers.number: own, **reports})
 
 
-def _exposed(families: Sequence[Metric], file: str) -> bytes:
+def _as_text(families: Sequence[Metric], file: str) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collected([*families, *of_disk(file)]))
     return generate_latest(registry)

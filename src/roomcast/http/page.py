@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from importlib import resources
 from typing import NamedTuple
 
-from roomcast.api.request import Answer, Head, HeaderFields, Request
+from roomcast.api.answer import Answer, HeaderFields
+from roomcast.api.request import Head, Request
 from roomcast.delivery.engine import Engine
 from roomcast.model.errors import NotFound
 

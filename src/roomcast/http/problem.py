@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import msgspec
 
-from roomcast.api.request import Answer, Field, HeaderFields
+from roomcast.api.answer import Answer, Field, HeaderFields
 from roomcast.model.errors import (
     Fault,
     LogUnavailable,
@@ -22,19 +22,19 @@ from roomcast.model.redact import without_credentials
 from roomcast.model.shapes import PROBLEM_TYPE, Problem
 
 _FIELDS = HeaderFields((b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"))
-_KNOWN = 16
+_CACHED = 16
 """Refusals cached as bytes. Their texts are fixed and few: a flood gets the same few answers."""
 
 
 def problem(error: RoomcastError) -> Answer:
     """The answer that tells a client of `error`, as JSON, without the secrets that its texts may quote."""
     if isinstance(error, Unauthenticated) and not error.faults:
-        return Answer(error.status, _FIELDS, *_known(type(error), error.detail))  # type: ignore[arg-type]  # mypy: no hash
+        return Answer(error.status, _FIELDS, *_cached(type(error), error.detail))  # type: ignore[arg-type]  # mypy: no hash
     return _problem(error)
 
 
-@lru_cache(_KNOWN)
-def _known(kind: type[Unauthenticated], detail: str) -> tuple[bytes, Sequence[Field]]:
+@lru_cache(_CACHED)
+def _cached(kind: type[Unauthenticated], detail: str) -> tuple[bytes, Sequence[Field]]:
     """The body of the answer, and the header fields of this answer alone."""
     answer = _problem(kind(detail))
     return answer.body, answer.own

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from roomcast.model.errors import RoomcastError, TooManyBad
 
-_OF_KINDS: Mapping[str, str] = {
+_REASON_OF_KIND: Mapping[str, str] = {
     "internal": "defect",
     "log-unavailable": "log",
     "log-restarted": "log",
@@ -26,11 +26,11 @@ _OF_KINDS: Mapping[str, str] = {
     "unknown-coding": "invalid",
 }
 """Kinds that are missing here are not refusals (404, 406), or the limits of rate and memory count them."""
-REASONS = tuple(dict.fromkeys(_OF_KINDS.values()))
+REASONS = tuple(dict.fromkeys(_REASON_OF_KIND.values()))
 
 
 def reason(error: RoomcastError) -> str:
     """The reason that an error counts for; empty if it counts for none."""
     if isinstance(error, TooManyBad):
         return "credential"
-    return _OF_KINDS.get(error.kind, "")
+    return _REASON_OF_KIND.get(error.kind, "")

@@ -12,7 +12,7 @@ from typing import Any
 import h11
 
 from roomcast.http import context as limits
-from roomcast.http.heads import MOST_FIELDS, too_many_fields
+from roomcast.http.head_fields import MAX_FIELDS, too_many_fields
 from roomcast.model.errors import HeadTooLarge, NotHttp, RoomcastError, UnknownCoding
 from roomcast.model.redact import redacted
 
@@ -69,8 +69,8 @@ class RequestParser:
             self.ended = True
         if not self._has_head:
             self._count_head(data)
-        elif self.reads_lines and self.unread.count(b"\n") > MOST_FIELDS:  # not a whole chunk, so a trailer
-            raise TooManyFields
+        elif self.reads_lines and self.unread.count(b"\n") > MAX_FIELDS:
+            raise TooManyFields  # in a trailer: h11 leaves no whole chunk unread
         self._h11.receive_data(data)
 
     def next_event(self) -> Any:
@@ -94,7 +94,7 @@ class RequestParser:
         end = _BLANK_LINE.search(seen)
         self._lines += seen.count(b"\n", len(self._last), end.end() if end else len(seen))
         self._last = seen[-2:]
-        if self._lines > MOST_FIELDS + 2:  # with the request line and the blank one
+        if self._lines > MAX_FIELDS + 2:  # with the request line and the blank one
             raise TooManyFields
 
 

@@ -21,15 +21,15 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 def check_same_site(
-    head: Head, values: Mapping[bytes, bytes], named: Collection[str], scheme: str = "http"
+    head: Head, values: Mapping[bytes, bytes], cookie_origins: Collection[str], scheme: str = "http"
 ) -> None:
     """Raises `NotServed` for a request that a page of another site may have made.
 
-    `head` and `values` are the request's shared and own fields, and `named` are the origins whose pages may send
-    cookies; `*` names none. `scheme` is that of the connection: if this server uses `https`, a page that came over
-    `http` is not its own."""
+    `head` and `values` are the request's shared and own fields, and `cookie_origins` are the origins whose pages
+    may send cookies; `*` names none. `scheme` is that of the connection: if this server uses `https`, a page that
+    came over `http` is not its own."""
     origin = head.text(b"origin")
-    if origin and origin != "*" and origin in named:
+    if origin and origin != "*" and origin in cookie_origins:
         return
     site = values.get(b"sec-fetch-site")
     if site is not None:

@@ -51,11 +51,11 @@ class TlsConnection(FollowerConnection):
         if not self._ours:
             return False
         self._rest.append(memoryview(data)[start:])
-        if not self._feed() and self._ours:
+        if not self._fill_transport() and self._ours:
             self._hold(data)
         return self.writable
 
-    def _feed(self) -> bool:
+    def _fill_transport(self) -> bool:
         """Gives the transport as much as it accepts. Returns whether that was everything and it accepts more."""
         while self._rest and self._writable:
             first = self._rest[0]
@@ -82,11 +82,11 @@ class TlsConnection(FollowerConnection):
 
     def _end_if_sent(self) -> None:
         if not self._rest:
-            self._let_go()
+            self._stop_writing()
             self._transport.close()
 
-    def _let_go(self) -> None:
-        super()._let_go()
+    def _stop_writing(self) -> None:
+        super()._stop_writing()
         self._rest.clear()
 
     # asyncio.Protocol
@@ -95,9 +95,9 @@ class TlsConnection(FollowerConnection):
         """Called when nothing waits in the transport any more: gives it more, and the stream goes on once all
         bytes are taken."""
         self._writable = self._ours or self._ending
-        all_taken = self._feed()
+        all_taken = self._fill_transport()
         if all_taken:
-            self._taken()
+            self._release_unread()
         if all_taken and self._ours and self.stream:
             self.stream.pump()
         elif self._ending:

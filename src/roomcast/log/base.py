@@ -220,7 +220,7 @@ class Log(Protocol):
         ...
 
     def positions(self) -> Mapping[str, int]:
-        """The last delivered seq of each consumer of this process, by its name; a bounded number of names."""
+        """The last delivered seq of each consumer of this process, by its name."""
         ...
 
     async def delete(self, seq: int) -> bool:

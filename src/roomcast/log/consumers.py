@@ -26,8 +26,8 @@ RECENT_BYTES = 4 * 1024 * 1024
 """The most bytes of recent commits that are kept for consumers that are behind. They fetch older messages from the
 log."""
 STILL_SECONDS = 5
-"""A consumer that takes nothing for this long, and up to a second more, although there are messages for it no
-longer holds back trimming: a hung worker must not fill the disk."""
+"""Trimming no longer waits for a consumer that has taken nothing for this long, and up to a second more, although
+there are messages for it: a hung worker must not fill the disk."""
 _CHECK_SECONDS = 1.0
 """Seconds between two checks for consumers that stand still."""
 
@@ -76,8 +76,7 @@ class Consumers:
         return consumer
 
     def positions(self) -> dict[str, int]:
-        """The positions by consumer name, for a bounded number of names. Consumers that share a name have the
-        position of the slowest."""
+        """The positions by consumer name. A name that several consumers share has the position of the slowest."""
         return positions(self._all)
 
     def close(self, consumer: Consumer) -> None:

@@ -33,8 +33,8 @@ class Outage:
             raise LogUnavailable(self.why)
 
     def begin(self, error: RoomcastError) -> None:
-        """Notes that the database cannot be read, because of `error`. Warns once per outage, and
-        again if somebody must act."""
+        """Notes that the database cannot be read, because of `error`. Warns once per outage, and again if
+        somebody must act."""
         # If waiting does not help, somebody must act, even if the database was already away for another reason.
         news = isinstance(error, LogUnusable) and self.why != error.detail
         if not self.why or news:

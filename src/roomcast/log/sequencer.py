@@ -47,7 +47,7 @@ class NewKey(NamedTuple):
 
 
 class Sequencer:
-    """A group of appends that is about to be stored."""
+    """Numbers one group of appends, which is about to be stored."""
 
     __slots__ = (
         "_after",

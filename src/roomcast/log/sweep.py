@@ -15,7 +15,7 @@ MOST_PAUSE = 5.0
 """The longest pause between two walks, in seconds. A message may outlive its age by this, and by the length of a
 walk."""
 _WALKS_PER_AGE = 20
-"""As many walks begin within the least age, so that an age of one second is exact to 50 ms."""
+"""How many walks begin within the least age. So an age of one second is exact to 50 ms."""
 _PAUSE_PER_WALK = 20
 """A pause is at least this many times as long as the walk before it."""
 

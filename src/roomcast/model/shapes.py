@@ -30,7 +30,7 @@ _AtLeastOne = Annotated[int, Meta(extra_json_schema={"minimum": 1})]
 _Reason = Annotated[str, Meta(extra_json_schema={"enum": GAP_REASONS})]
 
 
-class Message(Struct, Generic[Time], frozen=True):
+class StoredMessage(Struct, Generic[Time], frozen=True):
     """A stored message."""
 
     id: Id
@@ -74,7 +74,7 @@ class Live(Struct, frozen=True, omit_defaults=True):
     ] = None
 
 
-class Page(Struct, Generic[Item], frozen=True):
+class HistoryPage(Struct, Generic[Item], frozen=True):
     """A page of history."""
 
     messages: Annotated[Sequence[Item], Meta(description="Oldest first.")]
@@ -119,7 +119,7 @@ class FollowerInfo(Struct, Generic[Time], frozen=True):
         int, Meta(description="Messages of the whole log that it has yet to pass; 0: it is caught up.")
     ]
     waiting: Annotated[int, Meta(description="Bytes that its client has yet to take.")]
-    address: Annotated[str, Meta(description="Of its client, or as the trusted proxies give it.")]
+    address: Annotated[str, Meta(description="The client's; behind trusted proxies, the one that they name.")]
     principal: Annotated[str, Meta(description="The principal of its credential; empty without one.")]
     user_agent: Annotated[str, Meta(description="As its client sent it, 200 characters at most.")]
 

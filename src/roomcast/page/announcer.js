@@ -14,6 +14,7 @@ const FEW = 3;
 /** The most characters of a message that are read aloud. */
 const LONG = 300;
 
+/** The region that screen readers read aloud. */
 export class Announcer {
   #region = element("announced");
   /** @type {Message[]} */

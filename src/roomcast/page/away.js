@@ -16,6 +16,7 @@ const SAVE_MS = 10_000;
 /** Messages beyond this number are not counted. */
 const MOST = 1000;
 
+/** The reader's absences, and the bar that reports the last one. */
 export class Away {
   #bar = element("away");
   #text = element("away-text");
@@ -25,6 +26,7 @@ export class Away {
   #since = recall(browser, "seen", 0);
   /** The last id that the reader had read by then. @type {string | undefined} */
   #read;
+  /** The id of the first new message; empty if there is none. */
   #first = "";
   /** The row of the gap, or the id with which it ends: in another room, where several are followed. @type {string | Item} */
   #gap = "";

@@ -8,6 +8,7 @@ const SAVE_MS = 300;
 /** The most rooms remembered, those read last: storage is small, and a stranger may have made 40,000 rooms. */
 const MOST = 1000;
 
+/** This window's bookmarks, which follow those of the browser's other windows. */
 export class Bookmarks {
   /** The rooms read last are at the end. @type {Map<string, string>} */
   #ids = new Map(stored().slice(-MOST));

@@ -12,6 +12,7 @@ import { strings } from "./strings.js";
 /** @import { Fields } from "./examples.js" */
 /** @import { Draft, Entry } from "./outbox.js" */
 
+/** The form of the open room. It sends by a callback, and keeps the drafts of all rooms. */
 export class Composer {
   #form = element("send", HTMLFormElement);
   #text = element("text", HTMLTextAreaElement);

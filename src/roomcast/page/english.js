@@ -22,7 +22,7 @@ export const strings = {
   today: "Today",
   tokenExpired: "Your token has expired. Enter a new one.",
   tokenInvalid: "The server does not accept this token.",
-  tokenLacks: "Your token does not give you access here. Enter another one, or open another room.",
+  tokenLacks: "Your token gives no access here. Enter another one, or open another room.",
   tokenNeeded: "You need a token here.",
   noToken: "Without a token",
   noAccess: "No access",
@@ -39,7 +39,7 @@ export const strings = {
   follow: "Follow",
   fromHistory: "loaded from the history",
   goneMessage: "This message is no longer kept, or is in another room.",
-  nothingSince: "There is no message at or after that time.",
+  nothingSince: "No message at or after that time.",
   pause: "Pause",
   publish: "Publish",
   received: "Received",
@@ -67,7 +67,7 @@ export const strings = {
   /** Rules for the fields of a message. @type {Record<string, string | undefined>} */
   bad: {
     room: "A room name has 1 to 128 characters, no control characters, and does not begin with $.",
-    text: "Write something or add data. Messages that are empty or very long are not stored.",
+    text: "Write something or add data. Empty and very long messages are not stored.",
     type: "A type has 1 to 64 characters on one line. gap, live, open, error, message and roomcast.… are reserved.",
     user: "A name has at most 128 characters.",
   },

@@ -15,6 +15,7 @@ import { strings } from "./strings.js";
  * @property {() => void} searchFurther loads more rows
  */
 
+/** The bar's controls. They act by callbacks. */
 export class Finder {
   #field = element("find", HTMLInputElement);
   #count = element("found");

@@ -1,6 +1,9 @@
 // The position of each row of a list: the sum of the heights before it.
 
-/** @template {object} Row */
+/**
+ * The positions of the rows of the last `lay`, in px.
+ * @template {object} Row
+ */
 export class Layout {
   #heightOf;
   /** The rows of the last layout: a copy, since rows come and go between frames. @type {Row[]} */

@@ -16,6 +16,7 @@ const BEYOND = 600;
 /** Rounds of drawing per frame: rows that are lower than guessed make room for more rows, fewer each time. */
 const TURNS = 8;
 
+/** The drawn rows. The caller owns the array of items, and reports its changes. */
 export class List {
   #scroller = element("messages");
   #rows = element("lines");
@@ -30,9 +31,12 @@ export class List {
   #itemOf = new Map();
   /** The index of the first drawn row. */
   #first = 0;
+  /** The size of the window over the list, in px. */
   #height = 0;
   #width = 0;
+  /** How far the list is scrolled, in px. */
   #top = 0;
+  /** Whether the next frame draws the list. */
   #due = false;
   /** Whether the reader is at the end, and new rows are scrolled to. */
   following = true;
@@ -40,7 +44,7 @@ export class List {
   #unseen = 0;
   /** How many of them came since the last frame. */
   #added = 0;
-  /** @type {Item | undefined} */
+  /** The selected row. @type {Item | undefined} */
   #picked;
   /** The position that the next frame must show. @type {{item: Item, above: number} | undefined} */
   #goal;
@@ -284,6 +288,7 @@ export class List {
     }
   }
 
+  /** The space above and below the rows, in px. */
   #padding = 0;
 
   #resized() {

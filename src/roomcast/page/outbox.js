@@ -37,13 +37,15 @@ import { recall, remember, tab } from "./storage.js";
  * @property {(entry: Entry) => boolean} isHere whether the page has received it
  */
 
+/** The unsent messages of this tab, in the order in which they were written. */
 export class Outbox {
   /** @type {Entry[]} */
   #entries = [];
   #callbacks;
   #sending = false;
-  /** @type {Entry | undefined} */
+  /** The message that is being sent. @type {Entry | undefined} */
   #sent;
+  /** Ends the present request or its wait. */
   #stop = new AbortController();
 
   /** @param {OutboxCallbacks} callbacks */

@@ -7,6 +7,7 @@ const FIELD = /^(-?)(?:(type|user|room):)?(.+)$/i;
 
 /** @typedef {{not: boolean, field: string, part: string, begins: boolean}} Term */
 
+/** A parsed search. */
 export class Query {
   /** @type {Term[]} */
   #terms;

@@ -23,6 +23,7 @@ const CLOSED = { rows: 2_000, characters: 2 ** 20 };
 const OPEN = { rows: 20_000, characters: 2 ** 24 };
 const HELD = { rows: 100_000, characters: 2 ** 26 };
 
+/** One room, or several shown as one. `items` are its rows, oldest first; only its methods change them. */
 export class Room {
   name;
   /** The common prefix, if this is several rooms seen as one. @type {string | undefined} */
@@ -33,17 +34,19 @@ export class Room {
   start = "";
   /** Whether there is nothing older to read. */
   isComplete = false;
+  /** Whether a page of its history is being read. */
   loading = false;
   /** Whether it is the one that is open. */
   shown = false;
   /** Whether somebody reads further up in it. */
   held = false;
-  /** @type {Message | undefined} */
+  /** Its newest known message. @type {Message | undefined} */
   newest;
   /** Its newest id as the server lists it; empty if it has no messages. */
   listed = "";
   /** The newest id that the reader has seen. */
   read = "";
+  /** How many of its known messages are unread. */
   unread = 0;
   /** How many streams follow it, including that of this page; 0 if unknown. */
   followers = 0;

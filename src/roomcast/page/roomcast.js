@@ -138,12 +138,16 @@ export class Decoder {
   /** The last event ID, as of the last block. */
   id = "";
   #text = new TextDecoder();
+  /** The beginning of a line whose end has not come yet. */
   #line = "";
+  /** Whether the last text ended with CR, to which a following LF belongs. */
   #afterCR = false;
+  /** The fields of the block that is being read. */
   #nextId = "";
   #event = "";
   /** @type {string[]} */
   #data = [];
+  /** Characters in them. */
   #size = 0;
 
   /**
@@ -387,7 +391,7 @@ export class Following {
     this.#share.retry("retry");
   }
 
-  /** Ends the follow for good. */
+  /** Ends the follow for good: none of its functions is called afterwards. */
   close() {
     publishListeners.delete(this.#published);
     this.#stop.abort();
@@ -506,11 +510,13 @@ export class Following {
 
   /** @param {State} state */
   #tell(state) {
-    const before = this.#state.name;
-    if (state.name === "live" && before === "live") return;
+    const { name } = state;
+    if (name === "live" && name === this.#state.name) return;
+    // After its end a follow reports only why the server refused it.
+    if (this.#stop.signal.aborted && name !== "stopped") return;
     this.#state = state;
     call(this.#options.onState, state);
-    if (state.name !== "live") return;
+    if (name !== "live") return;
     call(this.#options.onLive, { replayed: this.#heard });
     this.#heard = 0;
   }
@@ -529,14 +535,18 @@ class Share {
   #channel;
   /** @type {Source | undefined} */
   #source;
-  /** @type {string[]} */
+  /** The rooms of this tab. @type {string[]} */
   #rooms = [];
+  /** Whether this tab waits for the lock of the stream, or holds it. */
   #running = false;
+  /** Ends that wait. */
   #leave = new AbortController();
+  /** Releases the lock whose name lists the rooms of this tab. */
   #interest = new AbortController();
+  /** Releases the lock of the stream. */
   #yield = () => {};
   #unlisten = () => {};
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  /** Fires when the owner has been silent for too long. @type {ReturnType<typeof setTimeout> | undefined} */
   #silence;
 
   /**
@@ -585,12 +595,13 @@ class Share {
     this.#channel?.postMessage("hello"); // so that the owner says where it stands
   }
 
-  /** @param {"retry" | "soon"} when */
+  /** Ends the wait before the next try, also if another tab owns the stream. @param {"retry" | "soon"} when at once or soon */
   retry(when) {
     this.#source?.retry(when);
     this.#channel?.postMessage(when);
   }
 
+  /** This tab no longer takes part: another one takes over if this one owns the stream. */
   close() {
     this.#rooms = [];
     this.#stepBack();
@@ -722,7 +733,9 @@ class Share {
 
 /** One stream from a position on, opened again whenever it ends. */
 class Source {
+  /** The rooms of the stream; they never change. */
   rooms;
+  /** The id after which the next connection resumes. */
   position;
   #access;
   #server;
@@ -737,9 +750,13 @@ class Source {
   #end = "";
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #renewal;
+  /** The retry delay that the server asks for, in ms. */
   #retry = 3000;
+  /** Connections that failed since the last block came. */
   #failures = 0;
+  /** Ends the stream for good. */
   #stop = new AbortController();
+  /** Ends the present connection. */
   #cut = new AbortController();
   #retryWait = new RetryWait();
   #unlisten;
@@ -767,12 +784,13 @@ class Source {
     this.#say(this.#state);
   }
 
-  /** @param {"retry" | "soon"} when */
+  /** Ends the wait before the next try, if it is waiting. @param {"retry" | "soon"} when at once or soon */
   retry(when) {
     if (when === "soon") this.#retryWait.endSoon();
     else this.#retryWait.end();
   }
 
+  /** Ends the stream for good. */
   close() {
     this.#stop.abort();
     this.#unlisten();
@@ -932,14 +950,16 @@ class RetryWait {
   }
 
   /**
+   * Waits until a time.
    * @param {number} time in ms since 1970
-   * @param {AbortSignal} signal
+   * @param {AbortSignal} signal ends the wait early, as `end` and `endSoon` do
    */
   until(time, signal) {
     this.#ended = new AbortController();
     return pause(time - Date.now(), AbortSignal.any([this.#ended.signal, signal]));
   }
 
+  /** Ends the wait at once. */
   end() {
     this.#ended.abort();
   }

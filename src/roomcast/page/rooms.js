@@ -28,8 +28,9 @@ const LOOKS = 4;
  * @property {(state: State) => void} state
  */
 
+/** The rooms, their stream, and the one that is open. */
 export class Rooms {
-  /** @type {Map<string, Room>} */
+  /** All known rooms by their names, without the group. @type {Map<string, Room>} */
   all = new Map();
   /** Changes whenever rooms come or go. */
   version = 0;
@@ -46,11 +47,13 @@ export class Rooms {
   #callbacks;
   /** Opened rooms, the last one first. @type {string[]} */
   #opened = recall(browser, "rooms", []);
+  /** The open room or group. */
   #current = new Room("");
   /** The room that was open before. @type {Room | undefined} */
   #previous;
   /** Rooms in sight whose newest line is unknown. @type {Set<Room>} */
   #wanting = new Set();
+  /** How many rooms' newest lines are being requested. */
   #looking = 0;
   /** Whether this page counts as one follower. */
   #isSettled = false;

@@ -34,6 +34,7 @@ const CALM_MS = 1500;
  * @property {HTMLButtonElement} sign pins a room, or folds a group
  */
 
+/** The list of rooms: its order, the search, and the rows in sight. */
 export class Sidebar {
   #scroller = element("rooms-nav");
   #list = element("rooms");
@@ -45,10 +46,11 @@ export class Sidebar {
   #fresh = element("room-new");
   #sort = element("sort");
   #count = element("room-count");
-  /** @type {Map<string, Drawn>} */
+  /** The elements of the rows in the document, by the rows' keys. @type {Map<string, Drawn>} */
   #drawn = new Map();
-  /** @type {Row[]} */
+  /** All rows in display order. @type {Row[]} */
   #rows = [];
+  /** The size of 1 rem, in px. */
   #rem = 16;
   /** @type {Layout<Row>} */
   #layout = new Layout((row) => this.#rem * ("room" in row ? HEIGHTS.room : HEIGHTS.group));
@@ -58,12 +60,16 @@ export class Sidebar {
     pins: new Set(),
     folded: new Set(recall(browser, "folded", [])),
   };
+  /** Whether a redraw is scheduled. */
   #due = false;
   #order = new Order();
+  /** The version of the rooms at the last ordering. */
   #version = -1;
+  /** The time of the last ordering, in ms since 1970; 0: order the rooms with the next redraw. */
   #arrangedAt = 0;
   #rooms;
   #open;
+  /** The key of the open room's or group's row. */
   #current = "";
   /** The row that the Tab key reaches. */
   #active = "";

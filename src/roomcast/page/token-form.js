@@ -4,6 +4,7 @@ import { element, onClick, set } from "./dom.js";
 import { explain, hasToken, keepToken, needsToken, who } from "./rights.js";
 import { strings } from "./strings.js";
 
+/** The form. A new token reloads the page. */
 export class TokenForm {
   #form = element("access");
   #why = element("access-why");

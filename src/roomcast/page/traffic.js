@@ -7,12 +7,14 @@ import { strings } from "./strings.js";
 
 const SECONDS = 60;
 
+/** The figures of the last minute, updated each second. */
 export class Traffic {
   #header = element("traffic");
   /** The longest delay in each second of the last minute, in ms. @type {number[]} */
   delays = new Array(SECONDS).fill(0);
   /** When the last message came, in ms since 1970. */
   last = 0;
+  /** The messages of the present second, and the longest of their delays in ms. */
   #count = 0;
   #delay = 0;
 

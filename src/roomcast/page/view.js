@@ -4,11 +4,13 @@ import { Query } from "./query.js";
 
 /** @import { Item, Room } from "./room.js" */
 
+/** The rows of one room. A change of room makes a new view. */
 export class View {
   #room;
   #query = new Query("");
   /** The last row before the pause. @type {Item | undefined} */
   #last;
+  /** Whether rows that come now are hidden. */
   isPaused = false;
   /** The number of matching messages, and of all. */
   counts = { fit: 0, all: 0 };

@@ -23,23 +23,23 @@ Behaviour = Callable[[Connection], Awaitable[None]]
 """The behaviour of one connection of a crowd."""
 
 
-async def stay_silent(target: Target, room: str) -> None:
-    """Opens 1,000 connections to `target` and sends nothing. The `room` is not used."""
+async def _stay_silent(target: Target, room: str) -> None:
+    """Opens 1,000 connections to `target` and sends nothing."""
     await _crowd(target, 1_000, lambda connection: _hold(connection, b""))
 
 
-async def send_half_a_head(target: Target, room: str) -> None:
-    """Sends `target` a head without its end, over 1,000 connections. The `room` is not used."""
+async def _send_half_a_head(target: Target, room: str) -> None:
+    """Sends `target` a head without its end, over 1,000 connections."""
     await _crowd(target, 1_000, lambda connection: _hold(connection, target.head("GET", "/healthz", {})[:-2]))
 
 
-async def send_half_a_body(target: Target, room: str) -> None:
-    """Sends `target` all but the last byte of a body of 900 KB, over 100 connections. The `room` is not used."""
+async def _send_half_a_body(target: Target, room: str) -> None:
+    """Sends `target` all but the last byte of a body of 900 KB, over 100 connections."""
     head = target.head("POST", "/messages", _POST | {"Content-Length": "900000"})
     await _crowd(target, 100, lambda connection: _hold(connection, head + b" " * 899_999))
 
 
-async def leave_answers_unread(target: Target, room: str) -> None:
+async def _leave_answers_unread(target: Target, room: str) -> None:
     """Requests 200 pages of `room` on each of 200 connections to `target`, and reads none."""
     asked = target.head("GET", f"/messages?{urlencode({'room': room, 'limit': 1000})}", _JSON) * 200
 
@@ -51,7 +51,7 @@ async def leave_answers_unread(target: Target, room: str) -> None:
     await _crowd(target, 200, one)
 
 
-async def hang_up(target: Target, room: str) -> None:
+async def _hang_up(target: Target, room: str) -> None:
     """Requests a page of `room` from `target`, and hangs up, on 20 connections again and again."""
     asked = target.head("GET", f"/messages?{urlencode({'room': room, 'limit': 1000})}", _JSON)
 
@@ -62,8 +62,8 @@ async def hang_up(target: Target, room: str) -> None:
     await _crowd(target, 20, one)
 
 
-async def nest(target: Target, room: str) -> None:
-    """Sends `target` bodies of arrays in arrays, over 4 connections. The `room` is not used."""
+async def _nest(target: Target, room: str) -> None:
+    """Sends `target` bodies of arrays in arrays, over 4 connections."""
     bodies = count()
 
     async def one(connection: Connection) -> None:
@@ -73,8 +73,8 @@ async def nest(target: Target, room: str) -> None:
     await _crowd(target, 4, one)
 
 
-async def never_end_a_head(target: Target, room: str) -> None:
-    """Sends `target` header fields for ever, over 20 connections. The `room` is not used."""
+async def _never_end_a_head(target: Target, room: str) -> None:
+    """Sends `target` header fields for ever, over 20 connections."""
 
     async def one(connection: Connection) -> None:
         connection.writer.write(target.head("GET", "/healthz", {})[:-2])
@@ -86,13 +86,13 @@ async def never_end_a_head(target: Target, room: str) -> None:
     await _crowd(target, 20, one)
 
 
-async def send_many_fields(target: Target, room: str) -> None:
-    """Sends `target` a head of 15,000 fields, over 10 connections. The `room` is not used."""
+async def _send_many_fields(target: Target, room: str) -> None:
+    """Sends `target` a head of 15,000 fields, over 10 connections."""
     head = target.head("GET", "/healthz", {})[:-2] + _FIELDS * 15 + b"\r\n"
     await _crowd(target, 10, lambda connection: _hold(connection, head))
 
 
-async def flood_with_rooms(target: Target, room: str) -> None:
+async def _flood_with_rooms(target: Target, room: str) -> None:
     """Follows 64 new rooms of `target`, whose names begin with `room`, on each of 300 connections, and requests
     the list of all rooms."""
 
@@ -111,15 +111,15 @@ async def flood_with_rooms(target: Target, room: str) -> None:
 
 
 CROWDS: dict[str, Callable[[Target, str], Awaitable[None]]] = {
-    "1,000 connections that say nothing": stay_silent,
-    "1,000 halves of a head": send_half_a_head,
-    "100 bodies without their last byte": send_half_a_body,
-    "200 pipelines of pages, none read": leave_answers_unread,
-    "pages hung up on at once": hang_up,
-    "bodies nested 65,536 deep and deeper": nest,
-    "heads without an end": never_end_a_head,
-    "heads of 15,000 fields": send_many_fields,
-    "300 followers of 64 new rooms each": flood_with_rooms,
+    "1,000 connections that say nothing": _stay_silent,
+    "1,000 halves of a head": _send_half_a_head,
+    "100 bodies without their last byte": _send_half_a_body,
+    "200 pipelines of pages, none read": _leave_answers_unread,
+    "pages hung up on at once": _hang_up,
+    "bodies nested 65,536 deep and deeper": _nest,
+    "heads without an end": _never_end_a_head,
+    "heads of 15,000 fields": _send_many_fields,
+    "300 followers of 64 new rooms each": _flood_with_rooms,
 }
 
 

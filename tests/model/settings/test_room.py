@@ -15,6 +15,6 @@ def test_a_row_is_the_rule_that_the_log_takes() -> None:
     assert [field.name for field in dataclasses.fields(RoomRow)] == list(RoomRule._fields)
 
 
-def test_a_row_without_a_cap_is_of_no_use() -> None:
+def test_a_row_without_a_cap_is_refused() -> None:
     with pytest.raises(ValueError, match="has no cap: give it max_messages or max_bytes or max_age"):
         RoomRow(match="a")

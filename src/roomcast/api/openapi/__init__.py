@@ -59,7 +59,9 @@ def document(root_path: str, page_files: Sequence[str]) -> Json:
 
 def _others(page_files: Sequence[str]) -> dict[str, Json]:
     text = {"type": "string"}
-    not_ready = {"503": {"description": "Not now.", "content": {"application/json": {"schema": ref("NotReady")}}}}
+    not_ready = {
+        "503": {"description": "Not ready.", "content": {"application/json": {"schema": ref("NotReady")}}}
+    }
     return {
         "/rooms": lists.rooms(),
         "/followers": lists.followers(),

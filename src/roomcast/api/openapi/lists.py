@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roomcast.api.followers import DEFAULT_PAGE, MAX_PAGE, MOST_BEHIND
+from roomcast.api.followers import DEFAULT_PAGE, MAX_BEHIND, MAX_PAGE
 from roomcast.api.openapi.parts import Json, get, ok, prefix, query_parameter, ref
 from roomcast.log.base import ROOMS_PAGE
 
@@ -40,7 +40,7 @@ def followers() -> Json:
             ),
             query_parameter(
                 "behind",
-                {"type": "integer", "minimum": 1, "maximum": MOST_BEHIND},
+                {"type": "integer", "minimum": 1, "maximum": MAX_BEHIND},
                 "Only followers that are at least this many messages behind.",
             ),
             query_parameter(

@@ -28,7 +28,7 @@ _TIME = {"type": "string", "format": "date-time"}
 def publish() -> Json:
     """`POST /messages`."""
     batch = {"type": "array", "minItems": 1, "maxItems": MAX_BATCH, "items": ref("Publication")}
-    stored = {"oneOf": [ref("Message"), {"type": "array", "items": ref("Message")}]}
+    stored = {"oneOf": [ref("StoredMessage"), {"type": "array", "items": ref("StoredMessage")}]}
     answer = {
         "headers": {"Location": {"schema": {"type": "string"}, "description": "The first message's URL."}},
         "content": {"application/json": {"schema": stored}},
@@ -128,7 +128,7 @@ def follow() -> Json:
                 "content": {
                     "text/event-stream": stream,
                     "application/x-ndjson": stream,
-                    "application/json": {"schema": ref("Page")},
+                    "application/json": {"schema": ref("HistoryPage")},
                 },
             },
             **problems(400, 401, 403, 406, 422, 503),
@@ -142,7 +142,10 @@ def message() -> Json:
         "operationId": "message",
         "summary": "One message.",
         "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}],
-        "responses": {**ok("application/json", ref("Message")), **problems(400, 401, 403, 404, 410, 422, 503)},
+        "responses": {
+            **ok("application/json", ref("StoredMessage")),
+            **problems(400, 401, 403, 404, 410, 422, 503),
+        },
     }
 
 

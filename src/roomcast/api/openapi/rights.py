@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from roomcast.api.openapi.parts import Json, get, ok, problems, schema_of
-from roomcast.api.tickets import LONGEST
+from roomcast.api.tickets import MAX_SECONDS
 from roomcast.model.fields import RoomName, UserName
 
 
@@ -39,7 +39,7 @@ def ticket() -> Json:
         "publish": {**rooms, "description": "Rooms that may be published to; needs sub."},
         "sub": {**name, "description": "The ticket's holder, as the application names them."},
         "user": {**name, "description": "The user of its messages; anonymous by default."},
-        "seconds": {"type": "integer", "minimum": 1, "maximum": LONGEST, "default": 3600},
+        "seconds": {"type": "integer", "minimum": 1, "maximum": MAX_SECONDS, "default": 3600},
     }
     issued = {
         "ticket": {"type": "string"},

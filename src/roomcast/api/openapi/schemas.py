@@ -15,24 +15,24 @@ from roomcast.model.shapes import (
     Followers,
     Gap,
     Health,
+    HistoryPage,
     Live,
-    Message,
     NotReady,
-    Page,
     Problem,
     Ready,
     Room,
     Rooms,
+    StoredMessage,
 )
 
 _ARGUMENTS = re.compile(rb'("(?:#/components/schemas/)?[A-Z][A-Za-z]*)_[^"]*')
-"""Matches msgspec's name Message_Any_ of `Message[Any]`, which is Message here."""
+"""Matches msgspec's name StoredMessage_Any_ of `StoredMessage[Any]`, which is StoredMessage here."""
 _SHAPES = (
     Publication,
-    Message[Any],
+    StoredMessage[Any],
     Gap,
     Live,
-    Page[Message[Any]],
+    HistoryPage[StoredMessage[Any]],
     Rooms[Room[Any]],
     Followers[FollowerInfo[Any]],
     Health,
@@ -49,7 +49,7 @@ def schemas() -> Json:
     _, found = msgspec.json.schema_components(_SHAPES, ref_template="#/components/schemas/{name}")
     named = msgspec.json.decode(_ARGUMENTS.sub(rb"\1", msgspec.json.encode(found)))
     by_name: Json = {name: {**schema, "title": name} for name, schema in named.items()}
-    publication, message = by_name["Publication"], by_name["Message"]
+    publication, message = by_name["Publication"], by_name["StoredMessage"]
     publication["anyOf"] = [{"required": ["text"]}, {"required": ["data"]}]
     message["properties"] |= {name: _plain(field) for name, field in publication["properties"].items()}
     return by_name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class BadToken(Exception):
-    """Names the check that failed, for the audit log; the token's holder is not told."""
+    """The token is refused. Its text names the check that failed, for the audit log and not for the holder."""
 
 
 class TokenExpired(BadToken):

@@ -51,7 +51,7 @@ def verifies(key: VerifyingKey, algorithm: str, signed: bytes, signature: bytes)
     """Whether `signature` is a signature of `signed` by `key`; `algorithm` is one of the key's own."""
     try:
         return bool(_ALGORITHMS[algorithm].verify(signed, signature, key.key))
-    except (JoseError, ValueError):  # such as a signature that is too short
+    except (JoseError, ValueError):  # a stranger wrote the signature: whatever joserfc cannot read is wrong
         return False
 
 

@@ -95,7 +95,7 @@ class LoadRun:
         self._refusal = why
 
     async def _until(self, state: Callable[[], bool]) -> None:
-        """Waits for the state, or until nothing more comes."""
+        """Waits for the state, until the server refuses, or until nothing has changed for `_LATE` seconds."""
         seen, end = -1, 0.0
         while not state() and self._refusal is None:
             if (moved := self.figures.deliveries + self.figures.connected) != seen:

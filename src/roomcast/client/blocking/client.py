@@ -44,7 +44,7 @@ class Client:
       function;
     - `Forbidden`: the credential lacks a right;
     - `Unreachable`: there was no answer in time;
-    - `Refused`: the answer is not roomcast's; `TooMuch`: it is longer than `max_answer`.
+    - `Refused`: the answer is not from roomcast; `TooMuch`: it is longer than `max_answer`.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from roomcast.log.base import RoomStats
 from roomcast.log.memory.keys import MemoryKeys
-from roomcast.log.room_index import RoomIndex
+from roomcast.log.memory.room_index import RoomIndex
 from roomcast.log.room_list import RoomList
 from roomcast.log.trimming import Trimming, watermark
 from roomcast.model.message import Cut, Message

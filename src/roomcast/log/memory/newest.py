@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from roomcast.log.room_index import RoomIndex
+from roomcast.log.memory.room_index import RoomIndex
 from roomcast.tasks import Turns
 
 AT_ONCE = 256

@@ -10,7 +10,7 @@ from itertools import islice, takewhile
 from roomcast.log.base import PAGE_BYTES, Loss, Page
 from roomcast.log.memory.content import Content
 from roomcast.log.memory.newest import AT_ONCE, before_newest
-from roomcast.log.room_index import RoomIndex
+from roomcast.log.memory.room_index import RoomIndex
 from roomcast.log.trimming import Trimming, in_order, losses_between, position_before
 from roomcast.model.message import Message
 from roomcast.model.rooms import Selection
@@ -98,12 +98,8 @@ class MemoryReader:
     ) -> tuple[list[Message], int]:
         """Like `_read_few`, but for many rooms, and yields in between. Messages removed meanwhile are left out,
         so the result is that of the moment at which it returns."""
-        position = after
-        while True:
-            messages, position = await self._walk_log(selection, position, limit, end)
-            messages = [message for message in messages if self._content.messages.get(message.seq) is message]
-            if messages or position >= end:
-                return messages, position
+        messages, position = await self._walk_log(selection, after, limit, end)
+        return [message for message in messages if self._content.messages.get(message.seq) is message], position
 
     async def _walk_log(self, selection: Selection, after: int, limit: int, end: int) -> tuple[list[Message], int]:
         """Walks the log message by message. After as many misses in a row as there are rooms, it looks into each

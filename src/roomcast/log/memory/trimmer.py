@@ -57,8 +57,6 @@ class MemoryTrimmer:
         self._stopped = True
         if self._sweep:
             self._sweep.stop()
-        if self._later:
-            self._later.cancel()
 
     def trim(self) -> Sequence[Cut]:
         """Does one step: removes the oldest messages beyond the caps. Returns what the rules of rooms removed; the
@@ -131,31 +129,46 @@ class MemoryTrimmer:
             return
         content, floor = self._content, self._consumers.floor
         end = content.newest if floor is None else min(floor, content.newest)
-        if content.retention.max_age is not None:
-            self._trim_by_age(end, _oldest_at(content.retention.max_age))
+        max_age = content.retention.max_age
         cuts: list[Cut] = []
-        reached = None
-        for room in list(islice(content.listed.walk("", "name", after), SWEEP_ROOMS)):
-            reached = room
-            if cut := self._trim_room(room, end):
-                cuts.append(cut)
-            if content.rooms[room].is_over():  # a consumer holds back the rest until it moves on
-                content.over[room] = None
-            if sum(cut.gone for cut in cuts) >= TRIM_STEP:
-                break
+        if max_age is not None and self._trim_by_age(end, _oldest_at(max_age)):
+            reached: str | None = after  # the next step goes on with the ages
+        else:
+            reached = self._trim_rooms_after(after, end, cuts)
         self._consumers.push((), content.trimmed, cuts)
         self._sweep.stepped(reached)
 
-    def _trim_by_age(self, end: int, oldest_at: int) -> None:
+    def _trim_rooms_after(self, after: str, end: int, cuts: list[Cut]) -> str | None:
+        """Trims one step of the rooms after `after`, and adds to `cuts`. Returns the last room that is done; None
+        if there are no more."""
+        content, reached, gone = self._content, None, 0
+        for room in list(islice(content.listed.walk("", "name", after), SWEEP_ROOMS)):
+            cut = self._trim_room(room, end)
+            if content.rooms[room].is_over():  # a consumer holds back the rest until it moves on
+                content.over[room] = None
+            if cut:
+                cuts.append(cut)
+                gone += cut.gone
+                if cut.gone >= TRIM_STEP:  # the next step goes on with this room
+                    return reached or after
+            reached = room
+            if gone >= TRIM_STEP:
+                break
+        return reached
+
+    def _trim_by_age(self, end: int, oldest_at: int) -> bool:
+        """Removes the messages up to the seq `end` that were stored before `oldest_at`, at most one step of them.
+        Returns whether there may be more."""
         content = self._content
         for seq in range(content.trimmed + 1, min(end, content.trimmed + TRIM_STEP) + 1):
             message = content.messages.get(seq)
             if message is not None:
                 if message.stored_at >= oldest_at:
-                    return
+                    return False
                 del content.messages[seq]
                 content.remove_oldest(message)
             content.trimmed = seq
+        return content.trimmed < end
 
     def _trim_later(self) -> None:
         if self._later is None:

@@ -48,7 +48,8 @@ def out_of_place(before: NewestSeen, written: Sequence[AppendDocument], found: S
     """Whether a number that this process used had already been used, and trimmed, by another process.
 
     `before`: the newest document when this process wrote. `written`: the documents that it wrote. `found`: the
-    documents that the collection has now, from `before` on; at least one more than those two, if there is one.
+    documents that the collection has now, from `before` on, with the one after the last of `written`, if there is
+    one.
     """
     if found and before.nonce and found[0].nonce == before.nonce:
         return False  # the oldest are trimmed first, so nothing after `before` was ever trimmed

@@ -22,9 +22,17 @@ from bson import DatetimeMS, Int64
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from roomcast.log.trimming import Trimming
-from roomcast.model.message import Message
+from roomcast.model.errors import TooLarge
+from roomcast.model.message import Draft, Message
 
 Document = Mapping[str, Any]
+
+BATCH = 1_000
+"""The size of the longest batch. The `_id` of a message's document is lower than its seq by less than this."""
+_DOCUMENT_BYTES = 15 * 1024 * 1024
+"""A document may have 16 MiB, including its field names."""
+_MESSAGE_BYTES = 400
+"""The most bytes that a message takes beside its body."""
 
 
 class AppendDocument(NamedTuple):
@@ -101,6 +109,17 @@ def new_nonce() -> int:
 def key_of(scope: str, key: str) -> str:
     """Joins `scope` and `key` to a string that no other pair gives."""
     return f"{len(scope)}:{scope}{key}"
+
+
+def check_fits(drafts: Sequence[Draft]) -> None:
+    """Raises `TooLarge` if an append of `drafts` does not fit into a document: 15 MiB, or `BATCH` messages."""
+    if len(drafts) > BATCH:
+        raise TooLarge(f"These are {len(drafts)} messages, and a batch has at most {BATCH}.")
+    size = sum([len(draft.body) + _MESSAGE_BYTES for draft in drafts])
+    if size > _DOCUMENT_BYTES:
+        raise TooLarge(
+            f"These are {size} bytes, and a document of MongoDB has at most 16 MiB: send several batches."
+        )
 
 
 def to_document(entry: AppendDocument) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.client_options import ClientOptions
 from pymongo.errors import (
-    CollectionInvalid,
     InvalidURI,
     OperationFailure,
     PyMongoError,
@@ -33,8 +32,8 @@ from roomcast.model.retention import Retention
 Document = dict[str, Any]
 Collection = AsyncCollection[Document]
 
-MESSAGES = "messages"
-METADATA = "roomcast"
+_MESSAGES = "messages"
+_METADATA = "roomcast"
 """The small collection beside it, with the epoch, the rooms and the revocations."""
 _NO_CAP = 10**12
 _NOT_SUPPORTED = frozenset({59, 72, 115, 238, 303, 40415})
@@ -96,8 +95,8 @@ class Store:
         codec: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
         # Always the primary: a message must be found by every read after its publish was answered.
         self.database = database.with_options(codec, ReadPreference.PRIMARY, concern, ReadConcern(level))
-        self.messages: Collection = self.database[MESSAGES]
-        self.metadata: Collection = self.database[METADATA]
+        self.messages: Collection = self.database[_MESSAGES]
+        self.metadata: Collection = self.database[_METADATA]
         # This one also sees documents that are not confirmed yet.
         self.latest = self.messages.with_options(read_concern=ReadConcern("local"))
 
@@ -109,7 +108,7 @@ class Store:
             await self._create(retention)
             caps = await self.caps()
         if caps is None:
-            raise LogUnusable(no_caps(self.name, f"it does not list the collection {MESSAGES}"))
+            raise LogUnusable(no_caps(self.name, f"it does not list the collection {_MESSAGES}"))
         await self.messages.create_index([("room", 1), ("_id", 1)])
         await self.messages.create_index("roomcast.key", sparse=True)
         await self._warn_of_foreign()
@@ -143,17 +142,15 @@ class Store:
         await self.client.close()
 
     async def _options(self) -> Mapping[str, Any] | None:
-        async for found in await self.database.list_collections(filter={"name": MESSAGES}):
+        async for found in await self.database.list_collections(filter={"name": _MESSAGES}):
             return {"type": found.get("type", "collection"), **found.get("options", {})}
         return None
 
     async def _create(self, retention: Retention) -> None:
         try:
             await self.database.create_collection(
-                MESSAGES, check_exists=False, capped=True, size=retention.max_bytes, max=retention.max_messages
+                _MESSAGES, check_exists=False, capped=True, size=retention.max_bytes, max=retention.max_messages
             )
-        except CollectionInvalid:
-            return
         except OperationFailure as error:
             if error.code in _NOT_SUPPORTED:
                 raise LogUnusable(no_caps(self.name, error_text(error))) from error
@@ -163,8 +160,8 @@ class Store:
     def _caps(self, options: Mapping[str, Any]) -> Retention:
         if not options.get("capped"):
             raise LogUnusable(
-                f"The collection {MESSAGES} of {self.name} is not capped: convert it with "
-                f'db.runCommand({{convertToCapped: "{MESSAGES}", size: 5000000}}), or name another database.'
+                f"The collection {_MESSAGES} of {self.name} is not capped: convert it with "
+                f'db.runCommand({{convertToCapped: "{_MESSAGES}", size: 5000000}}), or name another database.'
             )
         return Retention(int(options.get("max") or _NO_CAP), int(options["size"]))
 
@@ -174,7 +171,7 @@ class Store:
         if foreign > 0:
             _log.warning(
                 "%s holds %d documents that are not roomcast's: they are sent to nobody. Keep them elsewhere",
-                MESSAGES,
+                _MESSAGES,
                 foreign,
             )
 

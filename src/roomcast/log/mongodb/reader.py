@@ -12,7 +12,7 @@ from pymongo import ASCENDING, DESCENDING
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from roomcast.log.base import PAGE_BYTES, Loss, Page, RoomStats
-from roomcast.log.mongodb.documents import ENDS, AppendDocument, DocumentEnds, ends_of, from_document
+from roomcast.log.mongodb.documents import BATCH, ENDS, AppendDocument, DocumentEnds, ends_of, from_document
 from roomcast.log.mongodb.opening import Collection, Document, Store
 from roomcast.log.mongodb.rooms import KnownRooms
 from roomcast.log.trimming import Trimming, losses_between
@@ -22,8 +22,6 @@ from roomcast.model.rooms import Selection
 
 T = TypeVar("T")
 
-BATCH = 1_000
-"""The size of the longest batch. The `_id` of a message's document is lower than its seq by less than this."""
 RANGE_DOCUMENTS = 1_000
 _FIRST_DOCUMENTS = 4
 _GROWTH = 8
@@ -44,9 +42,9 @@ class MongoReader:
         self._store = store
         self._messages = store.messages
 
-    async def range(self, seq: int, limit: int = RANGE_DOCUMENTS) -> list[AppendDocument]:
-        """The first `limit` documents, beginning with the one that holds the message `seq`."""
-        return await self._find(self._messages, _holding(seq), ASCENDING, limit)
+    async def range(self, seq: int) -> list[AppendDocument]:
+        """The first `RANGE_DOCUMENTS` documents, beginning with the one that holds the message `seq`."""
+        return await self._find(self._messages, _holding(seq), ASCENDING, RANGE_DOCUMENTS)
 
     async def since(self, first: int, limit: int = RANGE_DOCUMENTS) -> list[AppendDocument]:
         """The first `limit` documents with `_id` >= `first`. Cheaper than `range`, which also has to search the

@@ -15,8 +15,6 @@ from roomcast.log.register import Register
 from roomcast.log.room_list import RoomList
 from roomcast.log.trimming import Trimming, watermark
 
-NOTHING = Trimming(0, 0, 0)
-
 
 class KnownRooms:
     """The newest message of each room, as a `Trimming`: `seq` and `at` of that message, and in `lost` how many

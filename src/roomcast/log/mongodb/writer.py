@@ -28,22 +28,17 @@ from roomcast.log.append_queue import AppendAnswer, AppendQueue, AppendRequest, 
 from roomcast.log.base import Appended, Idempotency
 from roomcast.log.clock import Clock
 from roomcast.log.mongodb.chain import Chain, out_of_place
-from roomcast.log.mongodb.documents import AppendDocument, key_of, new_nonce, to_document
+from roomcast.log.mongodb.documents import AppendDocument, check_fits, key_of, new_nonce, to_document
 from roomcast.log.mongodb.errors import unavailable
 from roomcast.log.mongodb.opening import MongoTuning, Store
-from roomcast.log.mongodb.reader import BATCH, MongoReader
+from roomcast.log.mongodb.reader import MongoReader
 from roomcast.log.mongodb.tail import MongoTail
 from roomcast.log.mongodb.ticket_lock import TicketLock
 from roomcast.log.mongodb.view import NewestSeen, View
 from roomcast.log.outage import HistoryChanged
 from roomcast.log.sequencer import KeyedAppend, Sequencer
-from roomcast.model.errors import LogUnavailable, RoomcastError, TooLarge
-from roomcast.model.message import Draft
+from roomcast.model.errors import LogUnavailable, RoomcastError
 
-_DOCUMENT_BYTES = 15 * 1024 * 1024
-"""A document may have 16 MiB, including its field names."""
-_MESSAGE_BYTES = 400
-"""The most bytes that a message takes beside its body."""
 _DUPLICATE = 11000
 _OVERDUE_SECONDS = 0.25
 """Seconds between two checks for publishes that have waited too long."""
@@ -56,7 +51,7 @@ _COLLISIONS = 2
 _log = logging.getLogger("roomcast.log")
 
 
-class OtherProcessWrote(Exception):
+class _OtherProcessWrote(Exception):
     """Another process has written. Its documents must be read first."""
 
 
@@ -95,7 +90,7 @@ class MongoWriter:
         try:
             if self._ended:
                 raise LogUnavailable("The log is closed.")
-            _check(request.drafts)
+            check_fits(request.drafts)
             self._queue.add(pending)
         except RoomcastError as error:
             pending.resolve(error)
@@ -144,7 +139,7 @@ class MongoWriter:
                 if ahead or self._unsure or not self._tail.fresh:
                     await self._settle()
                 await self._attempt(self._tail.view)
-            except OtherProcessWrote:
+            except _OtherProcessWrote:
                 await self._give_way()
             except HistoryChanged:
                 self._tail.note_history_change()
@@ -190,7 +185,7 @@ class MongoWriter:
             return {}
         found = await self._reader.with_keys(keys)
         if any(entry.last > view.newest for entry in found):
-            raise OtherProcessWrote
+            raise _OtherProcessWrote
         return {entry.key: entry for entry in found if entry.key}
 
     def _sequence(
@@ -230,7 +225,7 @@ class MongoWriter:
             errors = error.details.get("writeErrors", [])
             if not errors or errors[0]["code"] != _DUPLICATE or error.details.get("writeConcernErrors"):
                 raise
-            raise OtherProcessWrote from None
+            raise _OtherProcessWrote from None
         await self._check_place()
         self._unsure = False
         for entry in entries:
@@ -238,20 +233,20 @@ class MongoWriter:
 
     async def _check_place(self) -> None:
         """Checks that the last write is in its place. If its number had been used and trimmed before, deletes it
-        and raises `OtherProcessWrote`."""
+        and raises `_OtherProcessWrote`."""
         if self._sent and not self._tail.fresh:
             before, entries = self._sent
             found = await self._reader.since(max(1, before.first), len(entries) + 2)
             if out_of_place(before, entries, found):
                 _log.warning(
-                    "a write came so late that its number was taken and trimmed: it is written again, and you "
-                    "need do nothing"
+                    "a write came so late that its number had been used and trimmed: it is written again, "
+                    "nothing is left to do"
                 )
                 numbers = [Int64(entry.first) for entry in entries]
                 nonces = [Int64(entry.nonce) for entry in entries]
                 late = {"_id": {"$in": numbers}, "roomcast.nonce": {"$in": nonces}}
                 await self._store.messages.delete_many(late)
-                raise OtherProcessWrote
+                raise _OtherProcessWrote
         self._sent = None
 
     async def _give_way(self) -> None:
@@ -290,14 +285,3 @@ class MongoWriter:
             overdue = [*self._queue.overdue(before), *(p for p in self._group.values() if p.since < before)]
             for pending in overdue:
                 pending.resolve(LogUnavailable(self.unwritable or "The database takes too long."))
-
-
-def _check(drafts: Sequence[Draft]) -> None:
-    """Raises `TooLarge` for an append that does not fit into a document."""
-    if len(drafts) > BATCH:
-        raise TooLarge(f"These are {len(drafts)} messages, and a batch has at most {BATCH}.")
-    size = sum([len(draft.body) + _MESSAGE_BYTES for draft in drafts])
-    if size > _DOCUMENT_BYTES:
-        raise TooLarge(
-            f"These are {size} bytes, and a document of MongoDB has at most 16 MiB: send several batches."
-        )

@@ -19,9 +19,9 @@ import asyncpg
 
 from roomcast.log.postgresql.queries import QUERIES, Row
 
-CONNECT_SECONDS = 3.0
+_CONNECT_SECONDS = 3.0
 """The most that each step of connecting may take."""
-CALL_SECONDS = 10.0
+_CALL_SECONDS = 10.0
 """A bit longer than the database's own statement timeout, whose error says why."""
 _CHANNEL = "roomcast"
 
@@ -66,7 +66,7 @@ class Session:
         """Runs the statements `texts`: all of them, or none if one fails."""
         async with self.transaction():
             for text in texts:
-                await self._connection.execute(text, timeout=CALL_SECONDS)
+                await self._connection.execute(text, timeout=_CALL_SECONDS)
 
     @asynccontextmanager
     async def transaction(self, only: str = "") -> AsyncIterator[Callable[..., Any]]:
@@ -77,14 +77,14 @@ class Session:
                 yield self._call
                 return
             begin = f"BEGIN; {QUERIES['settings_of_transaction']}" if self.pooled else "BEGIN"
-            await connection.execute(begin, timeout=CALL_SECONDS)
+            await connection.execute(begin, timeout=_CALL_SECONDS)
             try:
                 yield self._call
             except BaseException:
                 if not connection.is_closed():
-                    await connection.execute("ROLLBACK", timeout=CALL_SECONDS)
+                    await connection.execute("ROLLBACK", timeout=_CALL_SECONDS)
                 raise
-            await connection.execute("COMMIT", timeout=CALL_SECONDS)
+            await connection.execute("COMMIT", timeout=_CALL_SECONDS)
 
     async def drop(self) -> None:
         """Closes the connection. The next call opens another one."""
@@ -116,13 +116,13 @@ class Session:
 
     async def _call(self, name: str, *values: object) -> Sequence[Row]:
         if self.pooled:
-            rows: Sequence[Row] = await self._connection.fetch(QUERIES[name], *values, timeout=CALL_SECONDS)
+            rows: Sequence[Row] = await self._connection.fetch(QUERIES[name], *values, timeout=_CALL_SECONDS)
             return rows
         statement = self._statements.get(name)
         if statement is None:
-            statement = await self._connection.prepare(QUERIES[name], timeout=CALL_SECONDS)
+            statement = await self._connection.prepare(QUERIES[name], timeout=_CALL_SECONDS)
             self._statements[name] = statement
-        found: Sequence[Row] = await statement.fetch(*values, timeout=CALL_SECONDS)
+        found: Sequence[Row] = await statement.fetch(*values, timeout=_CALL_SECONDS)
         return found
 
     async def _connected(self) -> Connection:
@@ -131,7 +131,7 @@ class Session:
         if self._connection is None or self._connection.is_closed():
             self._statements.clear()
             self._connection = None
-            connection = await connect(self._url)
+            connection = await _connect(self._url)
             try:
                 await self._set_up(connection)
             except BaseException:
@@ -142,11 +142,11 @@ class Session:
 
     async def _set_up(self, connection: Connection) -> None:
         async with connection.transaction():
-            pid = await connection.fetchval("SELECT pg_backend_pid()", timeout=CONNECT_SECONDS)
+            pid = await connection.fetchval("SELECT pg_backend_pid()", timeout=_CONNECT_SECONDS)
         self.pooled = pid != connection.get_server_pid()
         if self.pooled:
             return
-        await connection.execute(QUERIES["settings"], timeout=CONNECT_SECONDS)
+        await connection.execute(QUERIES["settings"], timeout=_CONNECT_SECONDS)
         if self._on_notification:
             await connection.add_listener(_CHANNEL, self._notified)
 
@@ -155,14 +155,14 @@ class Session:
             self._on_notification(payload)
 
 
-async def connect(url: str) -> Connection:
+async def _connect(url: str) -> Connection:
     """A connection to `url` as libpq would make it. PG… variables, a service file and .pgpass supply whatever the
     string leaves out. Of several hosts, the driver takes a primary, unless the string says otherwise. Raises what
     the driver raises."""
     chosen = "target_session_attrs" in url or "PGTARGETSESSIONATTRS" in os.environ
     target = None if chosen else "primary"
     # Two limits: the driver's own does not cover name lookups and the TLS handshake.
-    async with asyncio.timeout(3 * CONNECT_SECONDS):
+    async with asyncio.timeout(3 * _CONNECT_SECONDS):
         return await asyncpg.connect(
-            url, timeout=CONNECT_SECONDS, statement_cache_size=0, target_session_attrs=target
+            url, timeout=_CONNECT_SECONDS, statement_cache_size=0, target_session_attrs=target
         )

@@ -121,7 +121,7 @@ class AppendGroup:
             return kept[key]
         before = known.get(self._request_of_key[key])
         # If the first answer to this append was lost, the key may be known because this append has stored it.
-        own = before and row["again"] and before.first >= row["first"] and self._stores(number)
+        own = before and before.first >= row["first"] and self._stores(number)
         return None if own else before
 
     def _messages(self, number: int, first: int, row: Row) -> list[Message]:
@@ -135,7 +135,7 @@ class AppendGroup:
 
 
 def _known(row: Row) -> dict[int, KeyedAppend]:
-    """The kept result of each known key, by the number of the request that is sent for the key."""
+    """The earlier append of each known key, by the number of the request that is sent for the key."""
     if not row["known_requests"]:
         return {}
     fields = zip(row["known_digests"], row["known_firsts"], row["known_counts"], row["known_ats"], strict=True)

@@ -40,7 +40,7 @@ from roomcast.model.rooms import Selection
 
 T = TypeVar("T")
 
-WALK_ROOMS = 1_000
+_WALK_ROOMS = 1_000
 """How many rooms one step of a walk examines."""
 _TUNING = PostgresTuning()
 
@@ -225,7 +225,7 @@ class PostgresLog(LocalLog):
         exceed new rules although nothing is published. Returns the last name of the step; None at the end."""
         rows: Sequence[Any] = ()
         if self._caps.rules.rules:
-            rows = await self._reading.rows("walk_rooms", after, WALK_ROOMS)
+            rows = await self._reading.rows("walk_rooms", after, _WALK_ROOMS)
             self._caps.note_walk(rows, now_ms())
         self._writer.trimmer.request()
         return rows[-1]["room"] if rows else None

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from asyncpg.exceptions import InsufficientPrivilegeError
 
 from roomcast.log.clock import now_ms
+from roomcast.log.outage import HistoryChanged
 from roomcast.log.postgresql.connection import Session
 from roomcast.log.postgresql.errors import error_text
 from roomcast.log.postgresql.queries import MIGRATIONS, QUERIES, VERSION, Row
@@ -60,6 +61,14 @@ def check_version(row: Row, name: str) -> None:
             f"The schema roomcast in {name} is of version {row['version']}, which this roomcast cannot use "
             f"(it knows version {VERSION}): start a newer roomcast, or name another database."
         )
+
+
+def check_history(row: Row, anchor: Anchor) -> None:
+    """Raises `HistoryChanged` if the log in `row`, a result of `load_news`, ends before `anchor` or has another
+    append there, or if the database has begun another life."""
+    differs = row["newest"] == anchor.seq and row["nonce"] not in (None, anchor.nonce)
+    if row["newest"] < anchor.seq or differs or row["life"] != row["here"]:
+        raise HistoryChanged
 
 
 async def _admit_publisher(session: Session) -> None:

@@ -19,7 +19,7 @@ VERSION = 1
 """The schema's version."""
 NO_END = 2**63 - 1
 """Larger than any seq or number of bytes."""
-AFTER_ALL_NAMES = chr(maxunicode) * 200
+_AFTER_ALL_NAMES = chr(maxunicode) * 200
 """Sorts after every room's name."""
 
 
@@ -109,4 +109,4 @@ def spans(prefixes: Iterable[str]) -> tuple[list[str], list[str]]:
 
 def end_of(prefix: str) -> str:
     """The first text after all names that begin with `prefix`."""
-    return prefix_end(prefix) or AFTER_ALL_NAMES
+    return prefix_end(prefix) or _AFTER_ALL_NAMES

@@ -27,7 +27,7 @@ SELECT NOT has_function_privilege(r.oid, 'roomcast.publish(text, text, boolean)'
 FROM pg_catalog.pg_roles AS r WHERE rolname = 'roomcast_publisher';
 
 -- admit_publisher --
--- Grants it what it needs
+-- Grants that role what it needs
 GRANT USAGE ON SCHEMA roomcast TO roomcast_publisher;
 GRANT EXECUTE ON FUNCTION roomcast.publish(text, text, boolean) TO roomcast_publisher;
 
@@ -64,7 +64,7 @@ SELECT pg_advisory_xact_lock(7234190522764);
 INSERT INTO roomcast.log (id, epoch, life) VALUES (1, $1, roomcast.life()) ON CONFLICT DO NOTHING;
 
 -- begin_life --
--- Adopts the log in this life of the database
+-- Decides under which epoch the log goes on in this life of the database
 SELECT epoch, begun, timed FROM roomcast.begin_life($1, $2, $3, $4, $5, $6);
 
 -- load_log --
@@ -165,7 +165,7 @@ SELECT * FROM roomcast.append(
 );
 
 -- sync --
--- Waits until the disk has all messages up to one, if the log has that one
+-- Waits until all messages up to one are on the disk; false if the log does not have that one
 SELECT roomcast.sync($1, $2, $3, $4) AS found;
 
 -- trim --
@@ -199,7 +199,7 @@ SELECT roomcast.delete_message($1, $2, $3, $4) AS found;
 SELECT roomcast.delete_room($1, $2, $3, $4) AS found;
 
 -- walk_rooms --
--- The first rooms with messages after a name: how much they have, and when their oldest was stored
+-- The first rooms after a name that have messages: how much they have, and when their oldest message was stored
 SELECT room, messages, bytes, coalesce((
     SELECT stored_at FROM roomcast.messages AS m WHERE m.room = r.room AND m.seq > r.trimmed ORDER BY seq LIMIT 1
 ), 0) AS oldest_at
@@ -367,7 +367,7 @@ SELECT room, messages, newest, newest_at, {oldest_of_room} AS oldest_at FROM roo
 WHERE room >= $1 AND room < $2 AND ($3 OR room > $4) AND messages > 0 ORDER BY room LIMIT $5;
 
 -- rooms_by_newest --
--- A page of them, the newest first, those before $3
+-- A page of the rooms that have messages, the newest first: those whose newest message comes before $3
 SELECT room, messages, newest, newest_at, {oldest_of_room} AS oldest_at FROM roomcast.rooms AS r
 WHERE room >= $1 AND room < $2 AND newest < $3 AND messages > 0 ORDER BY newest DESC LIMIT $4;
 

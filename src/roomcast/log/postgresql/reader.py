@@ -13,9 +13,9 @@ from roomcast.log.trimming import in_order, losses_between, position_before, wat
 from roomcast.model.message import Message
 from roomcast.model.rooms import Selection
 
-REGISTER_ROWS = 1_000
+_REGISTER_ROWS = 1_000
 """How many appends are read at once into the register."""
-MANY_ROOMS = 256
+_MANY_ROOMS = 256
 """Up to this many rooms of a selection with prefixes are read one by one, each by the index on rooms. For more
 rooms, the log is walked."""
 
@@ -127,7 +127,7 @@ class PostgresReader:
             self._register, self._registered = Register(row["since"], self._remembered), row["epoch"]
         register = self._register
         while register.reach < upto:
-            appends = await self._session.rows("load_register", register.reach, REGISTER_ROWS)
+            appends = await self._session.rows("load_register", register.reach, _REGISTER_ROWS)
             for append in appends:
                 _note(register, append)
             if not appends:
@@ -138,10 +138,10 @@ class PostgresReader:
         """Returns the newest seq, and the rooms of a selection that have messages after a position; None instead
         of the rooms if there are too many to read one by one."""
         row = await self._row(
-            "find_rooms", sorted(selection.rooms), *spans(selection.prefixes), after, MANY_ROOMS + 1
+            "find_rooms", sorted(selection.rooms), *spans(selection.prefixes), after, _MANY_ROOMS + 1
         )
         rooms: Sequence[str] = row["rooms"]
-        return row["newest"], rooms if len(rooms) <= MANY_ROOMS else None
+        return row["newest"], rooms if len(rooms) <= _MANY_ROOMS else None
 
     async def _row(self, name: str, *values: object) -> Row:
         row = await self._session.row(name, *values)

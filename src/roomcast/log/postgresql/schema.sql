@@ -58,9 +58,9 @@ CREATE INDEX messages_room ON roomcast.messages (room, seq);
 CREATE INDEX messages_deleted ON roomcast.messages (seq) WHERE deleted IS NOT NULL;
 
 -- Each room that has messages, and rooms that had some recently (`messages` = 0).
--- `trimmed`, `trimmed_at`: its last message that is gone; `lost`: upper bound of all that ever went; `capped`: the last
--- one that a cap removed; later ones that are gone were deleted. A row of `messages` counts only after its room's
--- `trimmed`.
+-- `trimmed`, `trimmed_at`: its last message that is gone; `lost`: an upper bound for how many are gone; `capped`: the
+-- last one that a cap removed; later ones that are gone were deleted. A row of `messages` counts only if its `seq` is
+-- greater than its room's `trimmed`.
 CREATE TABLE roomcast.rooms (
     room text COLLATE "C" PRIMARY KEY,
     newest bigint NOT NULL,
@@ -75,10 +75,10 @@ CREATE TABLE roomcast.rooms (
 CREATE INDEX rooms_newest ON roomcast.rooms (newest) WHERE messages > 0;
 CREATE INDEX rooms_empty ON roomcast.rooms (newest) WHERE messages = 0;
 
--- The newest appends, each a group of publishes in one transaction, by a random number that its server chose. A server
--- that lost the connection finds out here whether its append was stored. A server that reconnects checks here whether
--- the history is the one it knows. `rooms`: the room of each of its messages, including those that are gone; it tells
--- how many messages of a room are lost after any position.
+-- The newest appends. An append is a group of publishes in one transaction; `nonce` is a random number that its server
+-- chose. A server that lost the connection finds out here whether its append was stored. A server that reconnects
+-- checks here whether the history is the one it knows. `rooms`: the room of each message of the append, including
+-- messages that are gone; it tells how many messages of a room are lost after any position.
 CREATE TABLE roomcast.appends (
     nonce bigint PRIMARY KEY,
     first bigint NOT NULL,
@@ -89,10 +89,10 @@ CREATE TABLE roomcast.appends (
 );
 CREATE INDEX appends_last ON roomcast.appends (last);
 
--- Up to where each server knows the log to be on the disk. With several servers an append does not wait for the disk
--- while it holds the lock: it commits asynchronously, and its server then writes this row, whose commit waits until
--- everything before it is on the disk and on the synchronous standbys. So the servers share the wait instead of queueing
--- for it. A row says something about its own epoch only.
+-- The position up to which each server knows the log to be on the disk. With several servers an append does not wait
+-- for the disk while it holds the lock: it commits asynchronously, and its server then writes this row, whose commit
+-- waits until everything before it is on the disk and on the synchronous standbys. So the servers share the wait
+-- instead of queueing for it. A row says something about its own epoch only.
 CREATE TABLE roomcast.synced (
     server text NOT NULL,
     epoch text NOT NULL,
@@ -101,8 +101,8 @@ CREATE TABLE roomcast.synced (
 ) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 
 -- The log as its readers may see it: `newest` is the newest durable message, and `nonce` the number of its append.
--- `stored`, `stored_nonce`: the same for the newest message, durable or not. OFFSET 0: it is found once, and not anew at
--- each place where it is used.
+-- `stored`, `stored_nonce`: the same for the newest message, durable or not. OFFSET 0 makes PostgreSQL compute `newest`
+-- once, and not again at each place where it is used.
 CREATE VIEW roomcast.readable AS
 SELECT
     l.epoch, d.newest, least(l.trimmed, d.newest) AS trimmed, l.messages, l.bytes, l.deletions, l.changes, l.forgotten,
@@ -137,8 +137,8 @@ CREATE TABLE roomcast.purges (
     upto bigint NOT NULL
 );
 
--- Messages that went by a room's rule or by a deletion, and not as the oldest of the whole log; for all servers. Only
--- the newest rows are kept.
+-- Removals of messages by a room's rule or by a deletion, rather than as the oldest of the whole log. All servers read
+-- them. Only the newest rows are kept.
 CREATE TABLE roomcast.cuts (
     number bigint PRIMARY KEY,
     room text COLLATE "C" NOT NULL,
@@ -154,17 +154,17 @@ CREATE TABLE roomcast.revoked (
     PRIMARY KEY (sub, iss)
 );
 
--- The running servers, and up to where each has delivered; NULL: nothing is kept for it. The table is unlogged: after a
--- crash of the database each row is written again within a second.
+-- The running servers, and the position up to which each has delivered; NULL: it holds back no trimming. The table is
+-- unlogged: after a crash of the database each row is written again within a second.
 CREATE UNLOGGED TABLE roomcast.servers (
     server text PRIMARY KEY,
     position bigint,
     seen_at timestamptz NOT NULL
 ) WITH (fillfactor = 10);
 
--- What applications publish inside their own transactions (see `publish`). A server moves it to the log, so a
--- transaction never waits for the log's lock and never holds it. `message`: the text as given, since `json` and `jsonb`
--- change numbers.
+-- Messages that applications publish inside their own transactions (see `publish`). A server moves them to the log, so
+-- a transaction never waits for the log's lock and never holds it. `message`: the text as given, since `json` and
+-- `jsonb` change numbers.
 CREATE TABLE roomcast.outbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     room text COLLATE "C" NOT NULL,

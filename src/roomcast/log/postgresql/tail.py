@@ -18,11 +18,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from roomcast.log.consumers import Consumers
-from roomcast.log.outage import HISTORY_CHANGED, NOT_REACHED, HistoryChanged, Outage
+from roomcast.log.outage import HISTORY_CHANGED, NOT_REACHED, Outage
 from roomcast.log.postgresql.connection import Session
 from roomcast.log.postgresql.errors import Failure, is_another_history, unavailable, unusable
 from roomcast.log.postgresql.notifier import Notifier
-from roomcast.log.postgresql.opening import Anchor, begin_life, check_version, prepare
+from roomcast.log.postgresql.opening import Anchor, begin_life, check_history, check_version, prepare
 from roomcast.log.postgresql.presence import Presence
 from roomcast.log.postgresql.queries import Row, Totals, messages_of, totals_of
 from roomcast.log.postgresql.tuning import PostgresTuning
@@ -62,6 +62,7 @@ class PostgresTail:
         self.totals = Totals()
         """The newest totals that this process has read."""
         self.outage = Outage(NOT_REACHED)
+        """Whether the log cannot be read now, and why."""
         self.presence = Presence(session, tuning.note_seconds, remembered)
         self.notifier = Notifier(session, lambda: str(self.newest))
         self.on_outbox: Callable[[], None] = lambda: None
@@ -72,9 +73,12 @@ class PostgresTail:
         self._tuning = tuning
         self._max_message = max_message
         self._history_changed = False
+        """Whether the database has another history than the one that was delivered."""
         self._lock = asyncio.Lock()
         self._woken = asyncio.Event()
+        """Set when there may be something new to read."""
         self._active_until = 0.0
+        """Until when more messages are expected, on the loop's clock."""
         self._unsynced = (Anchor(), 0.0)
         """An append that was not durable yet, and when it was first seen, on the loop's clock."""
 
@@ -102,7 +106,7 @@ class PostgresTail:
         because the history has changed, it goes on under the epoch that the database decides on. Raises
         `LogUnusable`, `LogUnavailable`, and what the driver raises."""
         await prepare(self._session, self._name, self._max_message)
-        # Announced first: a server that appends from now on must know that this one wants to be notified.
+        # Recorded first: a server that appends from now on must know that this one wants to be notified.
         await self.presence.record(self._consumers.floor)
         before = self.epoch
         epoch = await begin_life(self._session, before, self.anchor, anew=new_epoch)
@@ -125,7 +129,7 @@ class PostgresTail:
             except RoomcastError as error:
                 self.note_outage(error)
             except Failure as error:
-                self.note_failure(error)
+                self._note_failure(error)
             except Exception:
                 _log.exception("following the log failed")
                 self.note_outage(LogUnavailable("Following the log failed: see the server's log."))
@@ -135,19 +139,19 @@ class PostgresTail:
         """Notes that there may be something new. `payload`: the text of a notification, either a seq or a word;
         empty if there was none."""
         if payload == "outbox":
-            self.expect()
+            self._expect()
             self.on_outbox()
         elif not _is_seq(payload) or int(payload) > self.newest:
             self._woken.set()
 
-    def expect(self) -> None:
+    def _expect(self) -> None:
         """Notes an event after which more messages are likely to come."""
         self._active_until = asyncio.get_running_loop().time() + _ACTIVE_SECONDS
 
     def note_append(self, messages: Sequence[Message], nonce: int, totals: Totals, *, push: bool = True) -> None:
         """Notes durable `messages` that this process has appended under `nonce`, and the log's `totals` after
         that. With `push`, messages that directly follow the newest one are pushed at once; all others are read."""
-        self.expect()
+        self._expect()
         if push and messages and messages[0].seq == self.newest + 1:
             self.anchor = Anchor(messages[-1].seq, nonce)
             self._consumers.push(messages, max(totals.trimmed, self._consumers.trimmed))
@@ -189,7 +193,7 @@ class PostgresTail:
         self._woken.set()
         return LogUnavailable(HISTORY_CHANGED)
 
-    def note_failure(self, error: BaseException) -> None:
+    def _note_failure(self, error: BaseException) -> None:
         """Notes what `error`, the failure of a call, means for the log: another history, or an outage."""
         if is_another_history(error):
             self.note_history_change()
@@ -216,7 +220,7 @@ class PostgresTail:
         row = await self._session.row("load_news", *values)
         check_version(row, self._name)
         self.check_epoch(row)
-        _check_history(row, anchor)
+        check_history(row, anchor)
         messages = messages_of(row)
         reached = messages[-1].seq if row["newest"] > position and _is_full(messages) else row["newest"]
         cuts = await self._load_cuts(known, row) if row["changes"] > known else ()
@@ -226,9 +230,9 @@ class PostgresTail:
         self._keep_totals(totals_of(row))
         self._note_others(row)
         if row["newest"] > position:
-            self.expect()
+            self._expect()
         if row["outbox"]:
-            self.expect()
+            self._expect()
             self.on_outbox()
         return bool(reached == row["newest"])
 
@@ -290,10 +294,3 @@ def _is_seq(payload: str) -> bool:
 def _is_full(messages: Sequence[Message]) -> bool:
     """Whether a read returned as much as it may, so that more messages can follow."""
     return len(messages) >= FETCH_MESSAGES or sum(len(message.body) for message in messages) >= FETCH_BYTES
-
-
-def _check_history(row: Row, anchor: Anchor) -> None:
-    """Raises `HistoryChanged` if the database lacks what was pushed, or has begun another life."""
-    differs = row["newest"] == anchor.seq and row["nonce"] not in (None, anchor.nonce)
-    if row["newest"] < anchor.seq or differs or row["life"] != row["here"]:
-        raise HistoryChanged

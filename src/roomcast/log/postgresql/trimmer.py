@@ -75,7 +75,8 @@ class Trimmer:
 
     def schedule_after_pause(self) -> None:
         """Schedules a step after a pause in publishing, if there may be anything to trim. Called with each
-        publish, which puts the step off. If that has gone on for `_LONGEST` seconds, the step is due at once."""
+        publish and each delivery, which put the step off. If that has gone on for `_LONGEST` seconds, the step is
+        due at once."""
         if self._overdue and not self._stopped:
             self.due = True
         else:

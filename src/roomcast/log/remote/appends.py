@@ -80,7 +80,7 @@ class Appends:
         self._sent |= numbered
         if not self._link.is_connected:
             self.fail(LogUnavailable, AWAY)
-        elif turn:
+        else:
             requests = [(list(one.request.drafts), one.request.idempotency) for one in turn]
             self._link.send(AppendTurn(next(iter(numbered)), requests))
 

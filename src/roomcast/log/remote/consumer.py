@@ -7,7 +7,7 @@ from typing import Protocol
 
 from roomcast.log.base import Batch
 from roomcast.log.remote.frames import CloseConsumer, ConsumerBatch, FromWorker, NextBatch, OpenConsumer, batch_of
-from roomcast.model.errors import LogUnavailable, RoomcastError
+from roomcast.model.errors import RoomcastError
 
 
 class _Log(Protocol):
@@ -19,10 +19,6 @@ class _Log(Protocol):
 
     def forget(self, number: int) -> None:
         """The consumer with this number has ended."""
-        ...
-
-    def why_away(self) -> str:
-        """Why the log does not answer now; empty if it does."""
         ...
 
 
@@ -68,8 +64,6 @@ class RemoteConsumer:
             raise self._failed.with_traceback(None)
         if self._ended:
             raise StopAsyncIteration
-        if why := self._log.why_away():
-            raise LogUnavailable(why)
 
     async def aclose(self) -> None:
         """Ends the consumer; it no longer holds back trimming."""

@@ -49,7 +49,8 @@ class ConsumerProxy:
     async def run(self) -> None:
         """Sends batches until the consumer ends or fails; the worker then opens another one."""
         try:
-            while await self._requested.wait():
+            while True:
+                await self._requested.wait()
                 self._requested.clear()
                 self._worker.send(self._frame(await anext(self._consumer)))
         except StopAsyncIteration:

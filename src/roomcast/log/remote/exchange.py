@@ -111,8 +111,7 @@ class WorkerExchange:
             note(sender.worker, value)
 
     def _close(self, number: int) -> None:
-        if question := self._questions.pop(number, None):
-            self._silent |= question.missing
+        self._silent |= self._questions.pop(number).missing
 
     def _others(self, sender: _Worker) -> list[_Worker]:
         return [other for other in self._all.values() if other is not sender]

@@ -104,7 +104,7 @@ class WorkerPeers:
             self._note_change()
         elif isinstance(frame, PeerReplies):
             self._answered(frame)
-        elif isinstance(frame, PeerQuestion):
+        else:  # a PeerQuestion
             task = asyncio.get_running_loop().create_task(self._reply(frame))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

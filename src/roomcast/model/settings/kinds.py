@@ -71,7 +71,7 @@ class Checked(Kind):
         self._parse = parse
 
     def check(self, value: object) -> str:
-        """Returns `value`, a text, as its own check returns it. Raises `ValueError`."""
+        """Returns what its own check makes of `value`, a text. Raises `ValueError`."""
         if not isinstance(value, str):
             raise ValueError(f"must be text, not {described(value)}{_quoted(value)}")
         return self._parse(value)

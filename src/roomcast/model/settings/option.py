@@ -40,8 +40,8 @@ class Option:
         return f"ROOMCAST_{(self.one or self.name).upper()}"
 
     def from_flag(self, given: str | bool | Sequence[str]) -> Any:
-        """Returns the value that the command line gives: as text, for a switch as a bool, and for a repeated flag
-        as a sequence. `given` is what click has found. Raises `BadOption`."""
+        """Returns the value that the command line gives. `given` is a text, for a switch a bool, and for a
+        repeated flag a sequence of texts. Raises `BadOption`."""
         try:
             if isinstance(self.kind, Repeated):
                 return self.kind.parse_all(given if isinstance(given, Sequence) else ())

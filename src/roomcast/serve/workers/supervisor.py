@@ -52,8 +52,7 @@ class Supervisor:
         reload: Reload,
         started: Callable[[str], None],
     ) -> None:
-        """`endpoints` are those of each worker. `started` is called once, with the log process's text about
-        its log."""
+        """`endpoints` are those of each worker; `started` is called once, with a text about the log."""
         self._settings = settings
         self._mains = mains
         self._sockets = WorkerSockets(endpoints)
@@ -250,8 +249,7 @@ class Supervisor:
             self._fail((BadOption if failed.bad_option else CannotStart)(failed.detail))
 
     def _use(self, settings: Settings) -> None:
-        """Keeps the settings for processes that are started later, without a new epoch: the first log process has
-        begun it."""
+        """Keeps the settings for later processes. The new epoch has begun with the first log process."""
         self._settings = replace(settings, new_epoch=False)
 
     def _fail(self, error: CannotStart) -> None:

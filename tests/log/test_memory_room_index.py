@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from roomcast.log import room_index
-from roomcast.log.room_index import RoomIndex
+from roomcast.log.memory import room_index
+from roomcast.log.memory.room_index import RoomIndex
 from roomcast.log.trimming import Trimming
 from roomcast.model.message import Message
 from roomcast.model.retention import RoomRule
