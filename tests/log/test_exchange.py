@@ -12,6 +12,7 @@ import pytest
 from msgspec import Raw, Struct
 
 from roomcast.log.base import Log
+from roomcast.log.remote import exchange
 from roomcast.log.remote import exchange as exchange_module
 from roomcast.log.remote.calls import _CALLS_AT_ONCE, Calls
 from roomcast.log.remote.consumer import RemoteConsumer
@@ -22,6 +23,7 @@ from roomcast.log.remote.frames import (
     LogStatus,
     MethodCall,
     NextBatch,
+    PeerQuestion,
     PeerReplies,
     PeerReply,
     PeersPresent,
@@ -304,3 +306,27 @@ def test_a_frame_that_the_last_connection_cut_short_does_not_spoil_the_next_one(
     link.connection_made(asyncio.Transport())
     link.data_received(status)
     assert worker.epoch == "epoch"
+
+
+async def test_a_worker_that_takes_the_place_of_a_silent_one_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = WorkerExchange()
+    sender, silent, successor = Recorder(1), Recorder(2), Recorder(2)
+    server.enter(sender)
+    server.enter(silent)
+    monkeypatch.setattr(exchange, "_REPLY_SECONDS", 0)
+    server.ask(sender, AskPeers(1, "topic", PAYLOAD))
+
+    async def is_given_up() -> bool:
+        return len(sender.of(PeerReplies)) == 1
+
+    await until(is_given_up)
+    server.leave(silent)
+    server.enter(successor)
+    monkeypatch.setattr(exchange, "_REPLY_SECONDS", 1_000)
+    server.ask(sender, AskPeers(2, "topic", PAYLOAD))
+    assert len(sender.of(PeerReplies)) == 1
+    [question] = successor.of(PeerQuestion)
+    server.reply(successor, PeerReply(cast(PeerQuestion, question).number, PAYLOAD))
+    assert [len(cast(PeerReplies, replies).answers) for replies in sender.of(PeerReplies)] == [0, 1]

@@ -86,6 +86,15 @@ def test_a_rule_is_kept_by_a_commit_only_once_enough_messages_were_added_beyond_
     assert stored(writer) == [CUT_AT + 1]
 
 
+def test_a_rule_removes_no_message_in_the_commit_that_stores_it(open_writer: Open) -> None:
+    """It would not be in the register, and its consumers would be told of it although it is gone."""
+    writer = open_writer(ruled(max_messages=1))
+    publish(writer, "a")
+    committed = writer.commit([AppendRequest([draft()], None)] * (CUT_AT + 1), None)
+    assert list(committed.cuts) == [Cut("a", 1, 1)]
+    assert stored(writer) == list(range(2, CUT_AT + 3))
+
+
 def test_a_message_that_a_rule_removed_is_not_counted_again_when_the_log_is_trimmed_past_it(
     open_writer: Open,
 ) -> None:
