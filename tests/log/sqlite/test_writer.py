@@ -12,7 +12,7 @@ from roomcast.log.append_queue import AppendRequest
 from roomcast.log.sqlite import room_caps, write_cache
 from roomcast.log.sqlite import writer as module
 from roomcast.log.sqlite.opening import open_database
-from roomcast.log.sqlite.writer import CUT_AT, TRIM_EXTRA, SqliteWriter
+from roomcast.log.sqlite.writer import CUT_AT, TRIM_EXTRA, TRIM_STEP, SqliteWriter
 from roomcast.model.message import Cut
 from roomcast.model.retention import Retention, RoomRule
 from tests.log.steps import draft
@@ -65,6 +65,17 @@ def test_a_deleted_room_no_longer_counts_for_its_rule(open_writer: Open) -> None
     assert [(step.cuts, step.state.messages, step.more) for step in done][-1] == ((), 3, False)
     assert stored(writer) == [4, 5, 6]
     open_writer()  # the counts and the messages agree, or it would not open
+
+
+def test_the_rows_of_a_deleted_room_go_in_steps_until_none_is_left(open_writer: Open) -> None:
+    writer = open_writer()
+    publish(writer, "a" * (2 * TRIM_STEP + 1))
+    assert writer.delete_room("a").more
+    left = []
+    while (done := writer.trim(None)).more:
+        left.append(len(stored(writer)))
+    assert left == [TRIM_STEP + 1, 1]
+    assert (stored(writer), done.state.messages) == ([], 0)
 
 
 def test_a_deleted_message_no_longer_counts_for_the_bytes_of_its_room(open_writer: Open) -> None:
