@@ -211,3 +211,21 @@ async def test_a_cut_is_told_once() -> None:
     consumers.push(stored(2), 0)
     assert (await anext(consumer)).cuts == ()
     consumers.end()
+
+
+@pytest.mark.parametrize(("after", "reads"), [(0, [0]), (1, [1]), (2, []), (3, []), (4, [])])
+async def test_a_consumer_gets_all_messages_after_its_position_and_reads_only_those_that_are_not_recent(
+    after: int, reads: list[int]
+) -> None:
+    read: list[int] = []
+
+    async def fetch(after: int) -> Sequence[Message]:
+        read.append(after)
+        return stored(*range(after + 1, 6))
+
+    consumers = Consumers(2, 0, fetch, lambda: None)
+    consumers.open("slow", 2)
+    consumers.push(stored(3, 4, 5), 0)
+    assert list((await anext(consumers.open("test", after))).messages) == stored(*range(after + 1, 6))
+    assert read == reads
+    consumers.end()

@@ -77,13 +77,23 @@ def test_an_append_must_fit_into_an_empty_log(count: int, size: int, fits: bool)
         ("bb", 6, False),
         ("bbbcccc", 3, True),
         ("cccccc", 9, True),
+        ("dddd", 1, True),
+        ("ddddd", 1, False),
+        ("ee", 10, True),
+        ("ee", 11, False),
     ],
 )
 def test_an_append_must_fit_into_each_of_its_rooms(rooms: str, size: int, fits: bool) -> None:
-    group = sequencer(rules=(RoomRule("a", max_messages=2), RoomRule("b", max_bytes=10)))
+    messages, sizes = {"a": 2, "d": 4}, {"b": 10, "e": 20}
+    group = sequencer(
+        rules=(
+            *(RoomRule(room, max_messages=most) for room, most in messages.items()),
+            *(RoomRule(room, max_bytes=most) for room, most in sizes.items()),
+        )
+    )
     drafts = [draft(room, b"x" * size) for room in rooms]
     if fits:
         assert len(group.append(drafts, None).messages) == len(rooms)
     else:
-        with pytest.raises(TooLarge, match=r"for [ab], and it retains"):
+        with pytest.raises(TooLarge, match=r"for [abde], and it retains"):
             group.append(drafts, None)
