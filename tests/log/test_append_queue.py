@@ -51,3 +51,14 @@ async def test_overdue_appends_leave_the_queue_and_make_room_for_others(monkeypa
     assert queue.overdue(3) == []
     queue.add(append(20))
     assert len(queue) == 2
+
+
+async def test_a_group_that_is_taken_makes_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(append_queue, "PENDING_BYTES", 30)
+    queue = AppendQueue("behind")
+    for _ in range(3):
+        for size in (10, 20):
+            queue.add(append(size))
+        with pytest.raises(LogUnavailable):
+            queue.add(append(1))
+        assert len(queue.take_group()) == 2

@@ -9,7 +9,7 @@ import pytest
 
 from roomcast.log.consumers import STILL_SECONDS, Consumers
 from roomcast.model.errors import LogRestarted
-from roomcast.model.message import Message
+from roomcast.model.message import Cut, Message
 
 
 def stored(*seqs: int) -> list[Message]:
@@ -169,3 +169,63 @@ async def test_a_consumer_of_the_new_history_begins_where_that_one_begins() -> N
     batch = await anext(consumers.open("test", 0))
     assert (list(batch.messages), batch.trimmed, batch.missed) == (stored(4, 5), 3, 3)
     assert consumers.newest == 5
+
+
+@pytest.mark.parametrize(("position", "checks_again"), [(0, True), (1, False)])
+async def test_consumers_are_checked_only_as_long_as_one_is_behind(position: int, checks_again: bool) -> None:
+    consumers = Consumers(1, 0, never, lambda: None)
+    consumers.open("test", position)
+    consumers._check_all()
+    assert (consumers._check is not None) is checks_again
+    consumers.end()
+    assert consumers._check is None
+
+
+async def test_more_may_be_trimmed_once_consumers_have_ended() -> None:
+    calls: list[None] = []
+    consumers = Consumers(3, 0, never, lambda: calls.append(None))
+    consumers.restart(3, 0)
+    assert not calls
+    consumers.open("test", 1)
+    consumers.restart(3, 0)
+    assert (len(calls), consumers.floor) == (1, None)
+
+
+async def test_a_consumer_that_is_closed_while_messages_are_read_for_it_ends() -> None:
+    async def fetch(after: int) -> Sequence[Message]:
+        await consumer.aclose()
+        return stored(1)
+
+    consumers = Consumers(1, 0, fetch, lambda: None)
+    consumer = consumers.open("test", 0)
+    with pytest.raises(StopAsyncIteration):
+        await anext(consumer)
+
+
+async def test_a_cut_is_told_once() -> None:
+    consumers = Consumers(1, 0, never, lambda: None)
+    consumer = consumers.open("test", 1)
+    cut = Cut("a", 1, 1)
+    consumers.push((), 0, [cut])
+    assert (await anext(consumer)).cuts == (cut,)
+    consumers.push(stored(2), 0)
+    assert (await anext(consumer)).cuts == ()
+    consumers.end()
+
+
+@pytest.mark.parametrize(("after", "reads"), [(0, [0]), (1, [1]), (2, []), (3, []), (4, [])])
+async def test_a_consumer_gets_all_messages_after_its_position_and_reads_only_those_that_are_not_recent(
+    after: int, reads: list[int]
+) -> None:
+    read: list[int] = []
+
+    async def fetch(after: int) -> Sequence[Message]:
+        read.append(after)
+        return stored(*range(after + 1, 6))
+
+    consumers = Consumers(2, 0, fetch, lambda: None)
+    consumers.open("slow", 2)
+    consumers.push(stored(3, 4, 5), 0)
+    assert list((await anext(consumers.open("test", after))).messages) == stored(*range(after + 1, 6))
+    assert read == reads
+    consumers.end()

@@ -23,6 +23,7 @@ from roomcast.log.remote.frames import (
     LogStatus,
     MethodCall,
     NextBatch,
+    PeerQuestion,
     PeerReplies,
     PeerReply,
     PeersPresent,
@@ -30,6 +31,7 @@ from roomcast.log.remote.frames import (
     RevocationList,
     Tell,
     Told,
+    framed,
 )
 from roomcast.log.remote.link import Link
 from roomcast.log.remote.log import RemoteLog
@@ -318,3 +320,38 @@ async def test_a_call_to_a_log_that_is_away_fails_at_once_and_sends_nothing() ->
     with pytest.raises(LogUnavailable, match="away"):
         await calls_over(worker, "The log process is away.").call("bounds")
     assert not worker.frames
+
+
+def test_a_frame_that_the_last_connection_cut_short_does_not_spoil_the_next_one() -> None:
+    link = Link()
+    worker = RemoteLog(link)
+    status = framed(LogStatus("log", "epoch", Retention(), ""))
+    link.data_received(status[:9])
+    link.connection_lost(None)
+    link.connection_made(asyncio.Transport())
+    link.data_received(status)
+    assert worker.epoch == "epoch"
+
+
+async def test_a_worker_that_takes_the_place_of_a_silent_one_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = WorkerExchange()
+    sender, silent, successor = Recorder(1), Recorder(2), Recorder(2)
+    server.enter(sender)
+    server.enter(silent)
+    monkeypatch.setattr(exchange_module, "_REPLY_SECONDS", 0)
+    server.ask(sender, AskPeers(1, "topic", PAYLOAD))
+
+    async def is_given_up() -> bool:
+        return server._silent == {2}
+
+    await until(is_given_up)
+    server.leave(silent)
+    server.enter(successor)
+    monkeypatch.setattr(exchange_module, "_REPLY_SECONDS", 1_000)
+    server.ask(sender, AskPeers(2, "topic", PAYLOAD))
+    assert len(sender.of(PeerReplies)) == 1
+    [question] = successor.of(PeerQuestion)
+    server.reply(successor, PeerReply(cast(PeerQuestion, question).number, PAYLOAD))
+    assert [len(cast(PeerReplies, replies).answers) for replies in sender.of(PeerReplies)] == [0, 1]

@@ -12,6 +12,7 @@ from msgspec import Raw
 
 from roomcast.log import consumers as feeding
 from roomcast.log.base import Batch, Bounds, Page
+from roomcast.log.clock import now_ms
 from roomcast.log.remote import appends, calls
 from roomcast.log.remote import log as remote
 from roomcast.log.remote.frames import (
@@ -112,6 +113,20 @@ async def test_workers_learn_that_the_log_cannot_be_written(
 
     async def told() -> bool:
         return two.unwritable == one.unwritable == "The disk is full."
+
+    await until(told)
+
+
+async def test_a_revocation_is_known_to_its_worker_when_it_returns_and_to_the_others_soon(
+    workers: Workers,
+) -> None:
+    one, two = await workers.start(), await workers.start()
+    revocation = Revocation("42", None, now_ms())
+    await one.revoke(revocation)
+    assert list(await one.revocations()) == [revocation]
+
+    async def told() -> bool:
+        return list(await two.revocations()) == [revocation]
 
     await until(told)
 

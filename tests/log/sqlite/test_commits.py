@@ -16,14 +16,14 @@ import pytest
 
 from roomcast.log import append_queue, consumers
 from roomcast.log.append_queue import AppendRequest
-from roomcast.log.sqlite import file_guard, write_cache
+from roomcast.log.sqlite import file_guard, group_commit, write_cache
 from roomcast.log.sqlite.committed import Committed
 from roomcast.log.sqlite.log import SqliteLog
 from roomcast.log.sqlite.queries import QUERIES
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.retention import Retention, RoomRule
 from tests.log.sqlite.conftest import Reopen
-from tests.log.steps import PATIENCE, draft, publish, rooms, seqs, take, until
+from tests.log.steps import PATIENCE, draft, publish, rooms, seqs, take, told, until
 
 
 @pytest.fixture
@@ -108,6 +108,14 @@ async def test_a_crowd_is_committed_in_groups(
     assert groups == [10, 10, 10, 10, 5]
 
 
+async def test_a_group_that_has_enough_bytes_takes_no_more_appends(
+    log: SqliteLog, groups: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(append_queue, "GROUP_BYTES", 10)
+    await asyncio.gather(*(log.append([draft(body=b"x" * size)]) for size in (4, 6, 9, 1, 10, 1)))
+    assert groups == [2, 2, 1, 1]
+
+
 async def test_a_consumer_far_behind_reads_the_commits_that_are_no_longer_held(
     log: SqliteLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +179,16 @@ async def test_deleted_rooms_are_forgotten_like_those_that_were_trimmed(reopen: 
     await publish(log, "a")
     remembered = "SELECT count(*) FROM rooms"
     assert (await log._call(lambda: log._reader._connection.execute(remembered).get)) <= 2 + 1 + 1
+
+
+async def test_the_losses_of_a_room_are_exact_as_soon_as_it_is_deleted(
+    log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its messages are in the register by then, before any step removes their rows."""
+    monkeypatch.setattr(group_commit, "TRIM_PAUSE", 3_600)
+    await publish(log, *"abbbab")
+    await log.delete_room("a")
+    assert told(await log.read(rooms("a"), 1, 10), 1) == {"a": 1}
 
 
 @pytest.mark.parametrize(("step", "count"), [("make_step", 7), ("make_cutting", 14), ("make_plain_cutting", 8)])

@@ -21,7 +21,7 @@ def message(seq: int, room: str = "a", stored_at: int = 0) -> Message:
 
 
 class Table:
-    """The messages that are stored, as `load_rooms` returns them: at most `OLDEST` of each room."""
+    """The stored messages, as `load_rooms` returns them: at most `limit` of each room, after the seq `after`."""
 
     def __init__(self) -> None:
         self.messages: dict[str, list[Message]] = {}
@@ -37,7 +37,8 @@ class Table:
         found = []
         for room in json.loads(parameters["rooms"]):
             stored = self.messages.get(room, [])
-            oldest = [(one.seq, 2, one.stored_at) for one in stored[: parameters["limit"]]]
+            rows = [(one.seq, 2, one.stored_at) for one in stored if one.seq > parameters["after"]]
+            oldest = rows[: parameters["limit"]]
             found.append((room, len(stored), 2 * len(stored), oldest))
         return [json.dumps(found)]
 
@@ -90,13 +91,13 @@ def test_a_room_is_cut_beyond_what_is_cached_without_those_that_the_same_cut_rem
     assert one.cut(10, 0, 1_000, NOW)[1] == list(range(OLDEST - 1, OLDEST + 9))
 
 
-def test_a_cut_larger_than_what_is_read_at_once_goes_on_with_the_next_one(table: Table) -> None:
+def test_a_cut_goes_as_far_as_its_limit_however_many_messages_are_read_at_once(table: Table) -> None:
     one = caps(table, RoomRule("a", max_messages=1))
-    table.add(*(message(seq) for seq in range(1, OLDEST + 3)))
-    one.note_walked([("a", OLDEST + 2, 0, 0)], NOW)
-    assert one.cut(1_000, 0, 1_000, NOW)[1] == list(range(1, OLDEST + 1))
-    del table.messages["a"][:OLDEST]
-    assert one.cut(1_000, 0, 1_000, NOW)[1] == [OLDEST + 1]
+    table.add(*(message(seq) for seq in range(1, 5 * OLDEST)))
+    one.note_walked([("a", 5 * OLDEST - 1, 0, 0)], NOW)
+    assert one.cut(4 * OLDEST, 0, 1_000, NOW)[1] == list(range(1, 4 * OLDEST + 1))
+    del table.messages["a"][: 4 * OLDEST]
+    assert one.cut(4 * OLDEST, 0, 1_000, NOW)[1] == list(range(4 * OLDEST + 1, 5 * OLDEST - 1))
     assert not one.over
 
 

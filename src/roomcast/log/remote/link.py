@@ -82,7 +82,6 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio. Nothing of an earlier connection goes over the new `transport`."""
         self._splitter = Splitter()
-        self._out.clear()
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:

@@ -259,11 +259,11 @@ SELECT EXISTS (SELECT 1 FROM deleted), EXISTS (SELECT 1 FROM purges), EXISTS (SE
 SELECT json_group_object(room, upto) FROM purges;
 
 -- load_rooms --
--- How much some rooms have, and their oldest messages [seq, size, stored_at]
+-- How much some rooms have, and their oldest messages after a seq [seq, size, stored_at]
 SELECT json_group_array(json_array(room, messages, bytes, json((
     SELECT json_group_array(json_array(seq, size, stored_at)) FROM (
         SELECT seq, octet_length(body) AS size, stored_at FROM messages
-        WHERE messages.room = rooms.room AND seq > rooms.trimmed ORDER BY seq LIMIT :limit
+        WHERE messages.room = rooms.room AND seq > max(rooms.trimmed, :after) ORDER BY seq LIMIT :limit
     )
 )))) FROM rooms WHERE room IN (SELECT value FROM json_each(:rooms));
 

@@ -202,12 +202,14 @@ class RoomCaps:
     def _read_on(self, name: str, room: _Room, after: int) -> None:
         """Reads the next of its oldest messages. Those up to `after` are still stored, but this step removes
         them."""
-        for _, _, _, oldest in self._read([name]):
-            room.oldest = array("q", [number for row in oldest if row[0] > after for number in row])
+        for _, _, _, oldest in self._read([name], after):
+            room.oldest = array("q", [number for row in oldest for number in row])
             room.start = 0
 
-    def _read(self, rooms: Sequence[str]) -> list[tuple[str, int, int, list[tuple[int, int, int]]]]:
-        [found] = self._row("load_rooms", {"rooms": to_json(rooms), "limit": OLDEST})
+    def _read(
+        self, rooms: Sequence[str], after: int = 0
+    ) -> list[tuple[str, int, int, list[tuple[int, int, int]]]]:
+        [found] = self._row("load_rooms", {"rooms": to_json(rooms), "after": after, "limit": OLDEST})
         return _rows.decode(found)
 
 
