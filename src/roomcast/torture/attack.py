@@ -45,8 +45,8 @@ class Plan:
     deletes: bool = True
     """Whether publishers delete some of their messages, if the server lets them."""
     principals: int = 0
-    """How many principals the followers are, each with its own tickets; 0: all use the credential of the
-    attack."""
+    """Number of principals. Each follower that names its rooms is one of them, and has its own tickets. A follower
+    by prefix uses the credential of the attack. With 0, all followers use that."""
     lives: TicketLifetimes = field(default_factory=TicketLifetimes)
     """How long their tickets are valid."""
     seed: int = field(default_factory=lambda: secrets.randbits(32))
