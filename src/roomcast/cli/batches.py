@@ -112,7 +112,7 @@ class BatchSender:
         self.known = 0
         """Messages that the server had stored before, with the same key."""
         self.lost = 0
-        """Messages that were skipped without a stop. They are not stored, or perhaps not."""
+        """Messages that were skipped without a stop: the server refused them, or never confirmed them."""
 
     def send(self, batch: list[Line]) -> None:
         """Publishes a `batch`. Raises `Stopped`, which names the lines and the number of stored messages."""
@@ -189,7 +189,7 @@ class NonStopSender(BatchSender):
         while batch:
             try:
                 super().send(batch)
-            except Stopped as error:  # nothing of this batch is stored: its parts are sent by this method, too
+            except Stopped as error:  # it concerns the whole batch: smaller parts are sent by this method, too
                 self._report(error)
                 rest = [line for line in batch if line.number not in error.bad] if error.bad else []
                 self.lost += len(batch) - len(rest)

@@ -86,20 +86,21 @@ def _export(client: Client, selection: Selection, every: bool, last: Message | N
     # The room of `last` may have been trimmed to nothing since.
     known = [*dict.fromkeys([*listed, *([last.room] if last else [])])]
     wanted = [room for room in known if every or selection.covers(room)]
-    begun = [prefix for prefix in selection.prefixes if any(room.startswith(prefix) for room in wanted)]
-    write(file, messages(client, wanted, last.id if last else None, end, begun))
+    matched = [prefix for prefix in selection.prefixes if any(room.startswith(prefix) for room in wanted)]
+    write(file, messages(client, wanted, last.id if last else None, end, matched))
     missing = [_no_room(room, listed) for room in sorted(selection.rooms.difference(known))]
     missing += [
         f"there is no room whose name begins with {prefix}: {_LIST_THEM}"
         for prefix in selection.prefixes
-        if prefix not in ("", *begun)
+        if prefix not in ("", *matched)
     ]
     if missing:
         raise IncompleteExport(" ".join(missing))
 
 
 def _rooms_and_end(client: Client, last: Message | None) -> tuple[list[str], str]:
-    """The names of all rooms, and a position up to which no other rooms have messages."""
+    """The names of all rooms, and the position at which the export ends. The position is read before the rooms: no
+    room with messages up to there is missing."""
     named = [last.room] if last else [room.room for room in client.rooms()]
     if not named:
         return [], ""

@@ -16,7 +16,7 @@ from roomcast.cli.objects import parsed
 from roomcast.cli.progress import Progress
 from roomcast.client.request import encoded
 
-_THE_SERVERS = ("id", "timestamp")
+_SET_BY_SERVER = ("id", "timestamp")
 
 
 @click.command("import", cls=Command)
@@ -47,4 +47,4 @@ def _messages(descriptor: int) -> Iterator[Line]:
     for number, line in enumerate(present, 1):
         if line.content.strip():
             fields = parsed(number, line)
-            yield Line.of(number, {name: value for name, value in fields.items() if name not in _THE_SERVERS})
+            yield Line.of(number, {name: value for name, value in fields.items() if name not in _SET_BY_SERVER})

@@ -92,7 +92,7 @@ def _publish_texts(server: Server, common: dict[str, str]) -> None:
             if changed := texts.summary():
                 formatting.say(changed)
     if lost := sender.lost:
-        raise sender.stopped(f"{lost:,} message{' is' if lost == 1 else 's are'} not stored, or perhaps not")
+        raise sender.stopped(f"{lost:,} message{' is' if lost == 1 else 's are'} not stored or not confirmed")
     _say_in_terminal(sender)
 
 

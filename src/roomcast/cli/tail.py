@@ -19,7 +19,7 @@ from roomcast.client import Follower, Gap, Message, Pause, Unreachable
 from roomcast.client.errors import bad_tls
 
 NEWEST = 10
-"""As many as the lines that `tail -f` begins with."""
+"""Messages that are printed first by default: as many as the lines of `tail -f`."""
 AFTER_GAP = 3
 """The exit status after a gap, with `--exit-on-gap`."""
 

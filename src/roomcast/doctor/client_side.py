@@ -39,8 +39,8 @@ async def credential(site: Site) -> list[Finding]:
 
 
 def room_of(me: dict[str, Any], otherwise: str) -> str:
-    """Returns a room that a client may read by its rights `me`, an answer of `GET /me`; `otherwise` if it may read
-    any."""
+    """Returns a room that a client may read by its rights `me`, an answer of `GET /me`: `otherwise` if it
+    may read every room or none, and a prefix with `otherwise` if it may read that prefix."""
     grants = me.get("read", [])
     if not grants or "*" in grants:
         return otherwise

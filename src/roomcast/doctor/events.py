@@ -36,7 +36,7 @@ def _first(site: Site, recording: Recording) -> Finding:
         if recording.sent_away:
             return fault(
                 name,
-                "the server asks to come back later",
+                "the server tells clients to come back later",
                 "see GET /readyz: it drains, is full, or its log is away",
             )
         return fault(name, f"held back: nothing came within {SECONDS:g} s of the answer's head", site.fix("held"))

@@ -42,7 +42,7 @@ class Site:
     trip: float = 0.0
     """Seconds from a request to its answer."""
     greeted: float = 0.0
-    """The time of its first answer, in seconds since 1970."""
+    """When the answer that `look` returns came, in seconds since 1970."""
     stranger: dict[str, Any] = field(default_factory=dict)
     """The answer of `/me` to a client without a credential; empty if it is refused."""
 

@@ -17,7 +17,7 @@ from roomcast.doctor.site import SECONDS, Site, hang_up, unverified
 AT_ONCE = 8
 """How many streams are opened together: more than the six connections of a browser to one origin."""
 _SOON = 14 * 86_400
-"""A certificate should have been renewed before it has only this many seconds left."""
+"""A certificate with fewer seconds left than this should have been renewed."""
 
 
 class TlsResult(NamedTuple):
@@ -65,8 +65,8 @@ def _version(site: Site, tls: TlsResult | None) -> Finding:
 async def _at_once(site: Site) -> list[Finding]:
     if not site.follows:
         return []  # already reported by the check of the first event
-    recording = await asyncio.gather(*(listen(site, SECONDS, has_event) for _ in range(AT_ONCE)))
-    begun = sum(bool(one.events) for one in recording)
+    recordings = await asyncio.gather(*(listen(site, SECONDS, has_event) for _ in range(AT_ONCE)))
+    begun = sum(bool(one.events) for one in recordings)
     if begun == AT_ONCE:
         return [ok("streams", f"{AT_ONCE} at once from this address")]
     return [fault("streams", f"only {begun} of {AT_ONCE} at once from this address began", site.fix("streams"))]

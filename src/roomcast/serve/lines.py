@@ -142,7 +142,7 @@ class LineWriter:
     def _run(self) -> None:
         while not self._ending or self._waiting:
             self._sleep()
-            dropped = self._dropped  # the lines taken now came before these
+            dropped = self._dropped  # these lines came later than those that are taken now
             taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
             lines = [one if isinstance(one, str) else rendered(self._rendering, one) for one in taken]
             _write("".join([f"{line}\n" for line in lines + self._report_of(dropped)]).encode())

@@ -22,7 +22,8 @@ SHORT_RETENTION = 600.0
 LITTLE_SPACE = 500_000_000
 """Free space of the log's disk below this is reported, in bytes."""
 SLOW_APPEND, SLOW_SHARE = "0.5", 0.01
-"""It is reported if more than this share of the publishes takes longer than this many seconds."""
+"""Slow publishes are reported if more than `SLOW_SHARE` of all publishes take longer than `SLOW_APPEND` seconds.
+That is one of the bounds in `append_times`."""
 
 COUNTED: Mapping[str, str] = {
     "rate": "{} publishes were over --publish-rate: the lines with 429 name the client",

@@ -121,8 +121,8 @@ class ProcessTextLines(TextLines):
     def line(
         self, seconds: float, level: str, logger: str, message: str, fields: dict[str, Any], trace: str
     ) -> str:
-        """As in `TextLines`, with the process's name after the time, which is that of `seconds`: `level`,
-        `message` and `trace`, without `logger` and `fields`."""
+        """The line of `TextLines`, with the process's name after the time. It shows `seconds`, `level`, `message`
+        and `trace`, but not `logger` and `fields`."""
         return self._marked(super().line(seconds, level, logger, message, fields, trace))
 
     def _marked(self, line: str) -> str:
@@ -139,15 +139,15 @@ class ProcessJsonLines(JsonLines):
     def request(
         self, client: str, method: str, target: str, status: int, seconds: float, principal: str, /
     ) -> str:
-        """As in `JsonLines`, with `process` before `client`, `method`, `target`, `status`, `seconds` and
-        `principal`."""
+        """The object of `JsonLines`, with `process` as its first field: `client`, `method`, `target`, `status`,
+        `seconds` and `principal`."""
         return self._process + super().request(client, method, target, status, seconds, principal)[1:]
 
     def line(
         self, seconds: float, level: str, logger: str, message: str, fields: dict[str, Any], trace: str
     ) -> str:
-        """As in `JsonLines`, with `process` before the time of `seconds`, `level`, `logger`, `message`, `fields`
-        and `trace`."""
+        """The object of `JsonLines`, with `process` as its first field: `seconds`, `level`, `logger`, `message`,
+        `fields` and `trace`."""
         return self._process + super().line(seconds, level, logger, message, fields, trace)[1:]
 
 
@@ -197,5 +197,6 @@ def _encoded(value: object) -> str:
         encoded = msgspec.json.encode(value).decode()
     except (TypeError, UnicodeEncodeError):  # a type that JSON lacks; a lone surrogate
         encoded = "\n"
-    # JSON allows line separators and bidirectional controls unescaped; here everything but ASCII becomes \u….
+    # JSON allows line separators and bidirectional controls unescaped. A value with any of them is encoded again,
+    # with everything but ASCII as \u….
     return encoded if encoded.isprintable() else json.dumps(value, default=repr)

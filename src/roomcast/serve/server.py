@@ -112,7 +112,8 @@ async def _accept(context: Context, listener: socket, tls: ssl.SSLContext | None
 
 def signalled() -> asyncio.Future[None]:
     """A future that is done at the first SIGTERM or SIGINT. A second signal ends the process at once. The
-    supervisor's order may also complete it; if a terminal sends the signal to both, it still counts once."""
+    supervisor's order may also complete it. A terminal sends a signal to the supervisor and to this process: the
+    order and the signal together count once."""
     loop = asyncio.get_running_loop()
     stop = loop.create_future()
     signals = 0

@@ -59,7 +59,7 @@ class Handshake:
         self._peer = peer
         self._tls = tls
         self._transport_owns_socket = False
-        """Whether the transport owns the socket."""
+        """Whether the transport closes the socket: from the beginning of the handshake on."""
         self._making = asyncio.create_task(self._make())
         self._making.add_done_callback(self._end)
         context.connections.enter(self, self)
@@ -99,13 +99,13 @@ class Handshake:
         self._context.connections.leave(self)
         if making.cancelled():
             return
-        # Other errors: the client does not speak TLS, or has gone.
+        # Only a timeout is counted. All other errors mean that the client does not speak TLS, or has gone.
         if isinstance(making.exception(), ConnectionAbortedError):
             self._context.connections.count_closed("handshake")
 
 
 class _Secured(asyncio.Protocol):
-    """The first protocol of a TLS connection: hands it over to `FastPath`, as every connection begins."""
+    """The first protocol of a TLS connection: hands it over to `FastPath`, the first one of all others."""
 
     def __init__(self, handshake: Handshake, context: Context) -> None:
         self._handshake = handshake

@@ -45,8 +45,8 @@ class Plan:
     deletes: bool = True
     """Whether publishers delete some of their messages, if the server lets them."""
     principals: int = 0
-    """How many principals the followers are, each with its own tickets; 0: all use the credential of the
-    attack."""
+    """Number of principals. Each follower that names its rooms is one of them, and has its own tickets. A follower
+    by prefix uses the credential of the attack. With 0, all followers use that."""
     lives: TicketLifetimes = field(default_factory=TicketLifetimes)
     """How long their tickets are valid."""
     seed: int = field(default_factory=lambda: secrets.randbits(32))
@@ -104,7 +104,8 @@ class Attack:
             follower.stop_cutting.set()
 
     async def run(self) -> None:
-        """Runs the attack up to its verdict. Raises `Unusable` if there is no such server."""
+        """Runs the attack up to its verdict. Raises `Unusable` if no roomcast server answers, or if its log or its
+        rights do not allow the attack."""
         await self._check_server()
         self.begun = True
         try:
@@ -192,15 +193,15 @@ class Attack:
                 self.record.violate(f"{name} was not caught up after {self.plan.patience:.0f} s")
 
     @staticmethod
-    def _raise_from(following: Sequence[asyncio.Task[None]]) -> None:
-        """Raises the error of a follower that failed, which is a defect of the attack itself."""
-        for task in following:
+    def _raise_from(tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Raises the error of a follower or intruder that failed, which is a defect of the attack itself."""
+        for task in tasks:
             if task.done():
                 task.result()
 
     async def _compare_history(self) -> None:
-        """Checks that the history has everything that the publishers and followers know, except what it says is
-        lost, and nothing that a follower was told is lost."""
+        """Checks the history. It must have each message that publishers or followers know, unless one of its own
+        gaps names it. It must not have a message that a follower's gap named."""
         if self.record.epoch_changed:
             return
         try:

@@ -38,7 +38,7 @@ class Follower:
         holder: TicketHolder | None = None,
         prefix: str = "",
     ) -> None:
-        """With `prefix`, it follows by this prefix, which the names of exactly these rooms have."""
+        """With `prefix`, it follows by this prefix; `rooms` are then all rooms whose names begin with it."""
         self.transcript = Transcript(record, name, rooms)
         """Everything that it has heard since it started, or started over."""
         self.transcripts = [self.transcript]

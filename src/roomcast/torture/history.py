@@ -16,8 +16,8 @@ _BACKWARDS = 97
 
 
 class History:
-    """The history of a server. Each method raises `OSError` if the server does not answer for `patience`
-    seconds."""
+    """The history of a server. If the server does not answer, `position` raises `OSError` at its first attempt.
+    The other methods try again for `patience` seconds first."""
 
     def __init__(self, target: Target, record: Record, patience: float) -> None:
         self._target = target

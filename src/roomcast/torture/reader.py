@@ -1,4 +1,5 @@
-"""Reads an event stream by the letter of WHATWG HTML, section 9.2.6. Speed does not matter here."""
+"""Reads an event stream by WHATWG HTML, section 9.2.6. It knows no byte order mark, and no line that ends in CR
+alone: roomcast sends neither. Speed does not matter here."""
 
 from __future__ import annotations
 

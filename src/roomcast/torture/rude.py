@@ -38,7 +38,7 @@ class AttackResult(NamedTuple):
         seen = self.seen
         found = [] if self.serves else ["nobody was answered"]
         if not seen.publish_p99 <= BOUND:
-            found.append(f"a publish took longer than {BOUND:.0f} s, or failed, more than once in a hundred times")
+            found.append(f"at least one in a hundred publishes took longer than {BOUND:.0f} s, or failed")
         if seen.lost:
             found.append(f"{seen.lost} acknowledged messages did not come")
         return found
@@ -58,7 +58,7 @@ class RudeAttack:
         self._room = f"torture-{secrets.token_hex(4)}"
 
     async def run(self) -> None:
-        """Runs all attacks. Raises `Unusable` before it does anything."""
+        """Runs all attacks. Raises `Unusable` before the first of them."""
         if not self._allowed:
             await self._check()
         witness = Witness(self._target, self._room)

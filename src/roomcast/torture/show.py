@@ -14,7 +14,7 @@ from roomcast.torture.attack import Attack
 
 _ROWS = (
     ("acknowledged", "messages the server says are stored"),
-    ("refused", "messages it refused, or could not be reached for"),
+    ("refused", "messages it refused, or that could not be sent"),
     ("unknown", "messages without an answer, not retried"),
     ("tried again", "requests retried after a bad or missing answer"),
     ("repeated", "requests sent again although they were acknowledged"),

@@ -17,11 +17,11 @@ _FORM = "give the server's, such as http://localhost:8080"
 
 
 class Unusable(Exception):
-    """This is not the URL of a roomcast server. The text says what to do."""
+    """The server cannot be attacked, or is no roomcast server. The text says what to do."""
 
 
 def reason(error: Exception) -> str:
-    """Why a request failed, in a few words, by its `error`. That of asyncio would name a Python tuple."""
+    """Why a request failed, in a few words, by its `error`. asyncio's own text would show a Python tuple."""
     if isinstance(error, ConnectionError) and error.errno:
         return os.strerror(error.errno)
     return (isinstance(error, OSError) and error.strerror) or str(error) or "timed out"

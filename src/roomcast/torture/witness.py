@@ -35,7 +35,7 @@ class Observation(NamedTuple):
     failed: int
     """Publishes that were refused, or not answered within 10 s."""
     publish_p99: float
-    """Seconds; infinite if more than one in a hundred failed."""
+    """Seconds; infinite if at least one in a hundred failed."""
     delivery_p99: float
     """Seconds from the sending of a message to its arrival; infinite if none arrived."""
     lost: int

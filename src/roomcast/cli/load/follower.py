@@ -17,7 +17,8 @@ from roomcast.cli.load.figures import Figures
 from roomcast.client.decode import Decoder, Endless, Event
 
 _RETRY = 3.0
-"""Seconds before the next connection: roomcast's own delay, even if a connection ended before it was sent."""
+"""Minimum seconds before the next connection: the delay in roomcast's `retry:`. It also applies if the connection
+ended before that line came."""
 
 
 class BenchFollower(asyncio.Protocol):

@@ -70,7 +70,7 @@ class Reloading:
             self._apply(self._pending)
         if self._pending and now >= self._pending.until:
             self._refuse(f"{', '.join(one.name for one in self._pending.missing)} did not answer, try again")
-        # A process that starts would not yet know all that it has to prepare.
+        # A process registers some of its parts only while it starts: it could not prepare these earlier.
         if self._requested and not self._pending and all(child.ready for child in self._children.values()):
             self._begin(now)
 

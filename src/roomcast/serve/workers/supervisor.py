@@ -249,11 +249,11 @@ class Supervisor:
             self._fail((BadOption if failed.bad_option else CannotStart)(failed.detail))
 
     def _use(self, settings: Settings) -> None:
-        """Keeps the settings for later processes. The new epoch has begun with the first log process."""
+        """Keeps the settings for later processes, without `new_epoch`: the first log process has begun it."""
         self._settings = replace(settings, new_epoch=False)
 
     def _fail(self, error: CannotStart) -> None:
-        """The server cannot start."""
+        """Kills all processes, since the server cannot start. `run` then raises the first `error`."""
         self._failed = self._failed or error
         self._ending = self._ending or time.monotonic() + _END_SECONDS
         self._kill()
