@@ -25,7 +25,7 @@ from roomcast.torture.attack import Attack, Plan
 from roomcast.torture.publisher import Publisher
 from roomcast.torture.reader import Event
 from roomcast.torture.record import Position, Record
-from roomcast.torture.target import Answer, Target, Unusable
+from roomcast.torture.target import RawAnswer, Target, Unusable
 from roomcast.torture.transcript import Transcript
 from tests.certificate import Certificate
 from tests.conftest import Serve, require
@@ -181,8 +181,8 @@ async def test_a_server_that_does_not_say_what_it_retains_is_attacked_only_if_it
 
 async def _checked(answers: dict[str, bytes], messages: int, allowed: bool) -> None:
     class Fake:
-        async def get(self, path: str, accept: str = "") -> Answer:
-            return Answer(200, answers[path])
+        async def get(self, path: str, accept: str = "") -> RawAnswer:
+            return RawAnswer(200, answers[path])
 
     checking = space.check_space(Fake(), messages)  # type: ignore[arg-type]
     if allowed:
@@ -196,9 +196,9 @@ async def test_the_rooms_of_an_attack_are_removed_if_the_server_allows_it() -> N
     asked: list[tuple[str, str]] = []
 
     class Fake:
-        async def ask(self, method: str, path: str, accept: str = "") -> Answer:
+        async def ask(self, method: str, path: str, accept: str = "") -> RawAnswer:
             asked.append((method, path))
-            return Answer(204 if len(asked) < 3 else 501, b"")
+            return RawAnswer(204 if len(asked) < 3 else 501, b"")
 
     await space.remove_rooms(Fake(), ["a b", "c/d", "e", "f"])  # type: ignore[arg-type]
     assert asked == [("DELETE", "/rooms/a%20b"), ("DELETE", "/rooms/c%2Fd"), ("DELETE", "/rooms/e")]
@@ -249,9 +249,9 @@ async def test_a_publisher_that_meets_503_waits_as_it_is_told(monkeypatch: pytes
     slept: list[float] = []
     answers = iter([503, 503, 201])
 
-    async def answer(self: Publisher, request: object) -> Answer:
+    async def answer(self: Publisher, request: object) -> RawAnswer:
         fields = {"content-type": "application/problem+json", "retry-after": "7"}
-        return Answer(next(answers), b'{"id": "x-1", "room": "a", "text": "p-0"}', fields)
+        return RawAnswer(next(answers), b'{"id": "x-1", "room": "a", "text": "p-0"}', fields)
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from itertools import count
 from urllib.parse import urlencode
 
-from roomcast.torture.target import Connection, Target
+from roomcast.torture.target import RawConnection, Target
 
 _JSON = {"Accept": "application/json"}
 _POST = {"Content-Type": "application/json"}
@@ -19,7 +19,7 @@ _AGAIN = 0.1
 """Seconds before a closed connection is opened again."""
 _NESTED = (b"[" * 65_536, b'{"room":"a","data":' + b"[" * 900_000, b"[" * 500 + b"0," * 400_000)
 
-Behaviour = Callable[[Connection], Awaitable[None]]
+Behaviour = Callable[[RawConnection], Awaitable[None]]
 """The behaviour of one connection of a crowd."""
 
 
@@ -43,7 +43,7 @@ async def _leave_answers_unread(target: Target, room: str) -> None:
     """Requests 200 pages of `room` on each of 200 connections to `target`, and reads none."""
     asked = target.head("GET", f"/messages?{urlencode({'room': room, 'limit': 1000})}", _JSON) * 200
 
-    async def one(connection: Connection) -> None:
+    async def one(connection: RawConnection) -> None:
         connection.writer.transport.pause_reading()  # type: ignore[attr-defined]
         connection.writer.write(asked)
         await asyncio.sleep(3_600)
@@ -55,7 +55,7 @@ async def _hang_up(target: Target, room: str) -> None:
     """Requests a page of `room` from `target`, and hangs up, on 20 connections again and again."""
     asked = target.head("GET", f"/messages?{urlencode({'room': room, 'limit': 1000})}", _JSON)
 
-    async def one(connection: Connection) -> None:
+    async def one(connection: RawConnection) -> None:
         connection.writer.write(asked)
         await asyncio.sleep(0.01)
 
@@ -66,7 +66,7 @@ async def _nest(target: Target, room: str) -> None:
     """Sends `target` bodies of arrays in arrays, over 4 connections."""
     bodies = count()
 
-    async def one(connection: Connection) -> None:
+    async def one(connection: RawConnection) -> None:
         await connection.send("POST", "/messages", _POST, _NESTED[next(bodies) % len(_NESTED)])
         await connection.answer()
 
@@ -76,7 +76,7 @@ async def _nest(target: Target, room: str) -> None:
 async def _never_end_a_head(target: Target, room: str) -> None:
     """Sends `target` header fields for ever, over 20 connections."""
 
-    async def one(connection: Connection) -> None:
+    async def one(connection: RawConnection) -> None:
         connection.writer.write(target.head("GET", "/healthz", {})[:-2])
         while not connection.reader.at_eof():
             connection.writer.write(_FIELDS)
@@ -96,12 +96,12 @@ async def _flood_with_rooms(target: Target, room: str) -> None:
     """Follows 64 new rooms of `target`, whose names begin with `room`, on each of 300 connections, and requests
     the list of all rooms."""
 
-    async def follow(connection: Connection) -> None:
+    async def follow(connection: RawConnection) -> None:
         rooms = [("room", f"{room}-{secrets.token_hex(40)}") for _ in range(64)]
         path = f"/messages?{urlencode([*rooms, ('replay', 'none')])}"
         await _hold(connection, target.head("GET", path, {"Accept": "text/event-stream"}))
 
-    async def ask(connection: Connection) -> None:
+    async def ask(connection: RawConnection) -> None:
         await connection.send("GET", "/rooms", _JSON)
         await connection.answer()
 
@@ -143,7 +143,7 @@ async def _again_and_again(target: Target, behave: Behaviour) -> None:
         await asyncio.sleep(_AGAIN)
 
 
-async def _hold(connection: Connection, data: bytes) -> None:
+async def _hold(connection: RawConnection, data: bytes) -> None:
     """Sends data, and stays until the server closes. Ignores the answer."""
     connection.writer.write(data)
     while await connection.reader.read(65_536):

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from roomcast.torture.reader import Event, EventReader, Silent
 from roomcast.torture.record import Record
-from roomcast.torture.target import Connection, Target
+from roomcast.torture.target import RawConnection, Target
 from roomcast.torture.tickets import TicketHolder
 from roomcast.torture.transcript import END, Transcript
 
@@ -146,7 +146,7 @@ class Follower:
         finally:
             connection.cut()
 
-    async def _open(self, connection: Connection) -> EventReader | None:
+    async def _open(self, connection: RawConnection) -> EventReader | None:
         named = [("room", room) for room in self.transcript.rooms]
         query = [("prefix", self._prefix)] if self._prefix else named
         headers = {"Accept": "text/event-stream"}

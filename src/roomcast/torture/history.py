@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from roomcast.torture.record import Position, Record
-from roomcast.torture.target import Answer, Target, Unusable
+from roomcast.torture.target import RawAnswer, Target, Unusable
 from roomcast.torture.transcript import Transcript, page_events
 
 _BACKWARDS = 97
@@ -75,7 +75,7 @@ class History:
     async def _page(self, room: str, **query: Any) -> Any:
         return (await self._get(f"/messages?{urlencode({'room': room, **query})}")).json
 
-    async def _get(self, path: str) -> Answer:
+    async def _get(self, path: str) -> RawAnswer:
         """Sends a GET, and retries it: a server that is away for a while breaks no promise."""
         end = asyncio.get_running_loop().time() + self._patience
         while True:

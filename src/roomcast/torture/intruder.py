@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 from roomcast.torture.reader import EventReader
 from roomcast.torture.record import Record
 from roomcast.torture.target import Target
-from roomcast.torture.tickets import Ticket, TicketIssuer
+from roomcast.torture.tickets import HeldTicket, TicketIssuer
 
 ELSEWHERE = "https://torture.example"
 """An origin that no server names as one of its own."""
@@ -134,7 +134,7 @@ class Intruder:
 
     def expired(self) -> BreakIn | None:
         """With an expired ticket, sometimes as a resume."""
-        ticket = self._ticket(Ticket.must_be_refused)
+        ticket = self._ticket(HeldTicket.must_be_refused)
         return ticket and self._follow(401, ticket.text, ticket.rooms, resumes=self._random.random() < 0.5)
 
     def replayed(self) -> BreakIn | None:
@@ -149,7 +149,7 @@ class Intruder:
 
     def flipped(self) -> BreakIn | None:
         """With a ticket in which one bit is changed."""
-        ticket = self._ticket(Ticket.must_be_accepted)
+        ticket = self._ticket(HeldTicket.must_be_accepted)
         if ticket is None:
             return None
         raw = bytearray(_raw(ticket.text))
@@ -158,12 +158,12 @@ class Intruder:
 
     def resealed(self) -> BreakIn | None:
         """With a ticket for every room, signed with the intruder's own secret."""
-        ticket = self._ticket(Ticket.must_be_accepted)
+        ticket = self._ticket(HeldTicket.must_be_accepted)
         return ticket and self._follow(401, _sealed_anew(_raw(ticket.text), self._rooms), [self._any_room()])
 
     def other_origin(self) -> BreakIn | None:
         """From a page of a foreign origin, with a valid ticket."""
-        ticket = self._ticket(Ticket.must_open)
+        ticket = self._ticket(HeldTicket.must_open)
         if ticket is None or self.any_origin:
             return None
         follow = self._follow(403, ticket.text, ticket.rooms)
@@ -171,7 +171,7 @@ class Intruder:
 
     def publishes(self) -> BreakIn | None:
         """With a ticket that only reads, as a bearer or in the URL."""
-        ticket = self._ticket(Ticket.must_be_accepted)
+        ticket = self._ticket(HeldTicket.must_be_accepted)
         if ticket is None:
             return None
         if self._random.random() < 0.5:
@@ -180,7 +180,7 @@ class Intruder:
 
     def beyond_streams(self) -> BreakIn | None:
         """With a ticket, for routes that no ticket may use."""
-        ticket = self._ticket(Ticket.must_be_accepted)
+        ticket = self._ticket(HeldTicket.must_be_accepted)
         if ticket is None:
             return None
         bearer = _bearer(ticket.text)
@@ -203,13 +203,13 @@ class Intruder:
             return BreakIn(status, query=[*self._named(rooms), ("ticket", text)], headers=headers)
         return BreakIn(status, query=self._named(rooms), headers=[*headers, *_bearer(text)])
 
-    def _ticket(self, fits: Callable[[Ticket, float], bool]) -> Ticket | None:
+    def _ticket(self, fits: Callable[[HeldTicket, float], bool]) -> HeldTicket | None:
         now = time.monotonic()
         fitting = [ticket for ticket in self._issuer.issued if fits(ticket, now)]
         return self._random.choice(fitting) if fitting else None
 
-    def _ticket_and_other(self) -> tuple[Ticket, str] | None:
-        ticket = self._ticket(Ticket.must_be_accepted)
+    def _ticket_and_other(self) -> tuple[HeldTicket, str] | None:
+        ticket = self._ticket(HeldTicket.must_be_accepted)
         others = [room for room in self._rooms if ticket and room not in ticket.rooms]
         return (ticket, self._random.choice(others)) if ticket and others else None
 

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from roomcast.torture.record import Position, Record
-from roomcast.torture.target import Answer, Connection, Target
+from roomcast.torture.target import RawAnswer, RawConnection, Target
 
 MOST_AT_ONCE = 10
 _CUT = 0.02
@@ -38,7 +38,7 @@ class Publisher:
         self._rooms = rooms
         self._name = name
         self._random = random
-        self._connection: Connection | None = None
+        self._connection: RawConnection | None = None
         self._sent = 0
         self.sent_at: dict[str, float] = {}
         """When each text was last sent, for followers that measure delays."""
@@ -94,7 +94,7 @@ class Publisher:
     def _over(self) -> bool:
         return self.stopped or self._record.epoch_changed
 
-    async def _settle(self, request: _Request, answer: Answer) -> bool:
+    async def _settle(self, request: _Request, answer: RawAnswer) -> bool:
         if answer.status in (200, 201):
             if answer.status == 200 and not request.in_doubt:
                 self._record.violate(f"{request.texts[0]!r} was refused, and stored all the same")
@@ -112,7 +112,7 @@ class Publisher:
             self._record.violate(f"a publish was refused with {answer.status}: {answer.body[:200]!r}")
         return False
 
-    async def _delete(self, first: Answer) -> None:
+    async def _delete(self, first: RawAnswer) -> None:
         """Deletes the first of the stored messages."""
         id = str(_stored(first)[0]["id"])
         seq = Position.parse(id).seq
@@ -128,7 +128,7 @@ class Publisher:
         elif not self._record.epoch_changed:
             self._record.violate(f"{id} was acknowledged, and its deletion was answered with {answer.status}")
 
-    async def _repeat(self, request: _Request, first: Answer) -> None:
+    async def _repeat(self, request: _Request, first: RawAnswer) -> None:
         """Sends an acknowledged request again. A 200 must have the same body. A 201 means that it is stored twice;
         the record knows whether that is allowed."""
         self._record.counts["repeated"] += 1
@@ -145,7 +145,7 @@ class Publisher:
         elif again.status != 200:
             self._record.violate(f"the repetition of a publish was refused with {again.status}")
 
-    async def _post(self, request: _Request) -> Answer | None:
+    async def _post(self, request: _Request) -> RawAnswer | None:
         """The answer; None if there is none. The request notes whether it may be stored without an answer."""
         try:
             connection = await self._connected()
@@ -161,7 +161,7 @@ class Publisher:
             self.close()
             return None
 
-    async def _send(self, method: str, path: str) -> Answer | None:
+    async def _send(self, method: str, path: str) -> RawAnswer | None:
         """The answer to a request without a body; None if there is none."""
         try:
             connection = await self._connected()
@@ -171,7 +171,7 @@ class Publisher:
             self.close()
             return None
 
-    async def _connected(self) -> Connection:
+    async def _connected(self) -> RawConnection:
         if self._connection is None or not self._connection.kept:
             self.close()
             self._connection = await self._target.connect()
@@ -197,7 +197,7 @@ class _Request:
         return self.unanswered > 0
 
 
-def _stores_nothing(answer: Answer) -> bool:
+def _stores_nothing(answer: RawAnswer) -> bool:
     """Whether the server itself says that nothing is stored. A proxy's 503 says nothing about the server behind
     it."""
     return answer.status == 429 or (
@@ -205,12 +205,12 @@ def _stores_nothing(answer: Answer) -> bool:
     )
 
 
-def _retry_after(answer: Answer) -> float:
+def _retry_after(answer: RawAnswer) -> float:
     """Seconds of `Retry-After`; a date counts as one."""
     said = answer.fields.get("retry-after", "1")
     return float(said) if said.isdecimal() else 1.0
 
 
-def _stored(answer: Answer) -> Any:
+def _stored(answer: RawAnswer) -> Any:
     stored = answer.json
     return stored if isinstance(stored, list) else [stored]

@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
-from roomcast.torture.target import Connection, chunks
+from roomcast.torture.target import RawConnection, chunks
 
 SILENCE = 40.0
 """Seconds without a byte after which a stream is dead: the server promises one every 15 s."""
@@ -33,7 +33,7 @@ class EventReader:
     """Reads the response of a connection as an event stream."""
 
     def __init__(
-        self, connection: Connection, fields: Mapping[str, str], pace: Callable[[], float] = float
+        self, connection: RawConnection, fields: Mapping[str, str], pace: Callable[[], float] = float
     ) -> None:
         """`fields` are the response's header fields; `pace` returns the seconds to wait after each piece."""
         self._reader = connection.reader

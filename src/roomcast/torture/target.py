@@ -27,7 +27,7 @@ def reason(error: Exception) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error) or "timed out"
 
 
-class Answer(NamedTuple):
+class RawAnswer(NamedTuple):
     """A response."""
 
     status: int
@@ -83,13 +83,13 @@ class Target(NamedTuple):
         lines = [f"{method} {self.prefix}{path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields)]
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
-    async def connect(self) -> Connection:
+    async def connect(self) -> RawConnection:
         """Opens a connection. Raises `OSError`."""
         async with asyncio.timeout(PATIENCE):
             context = _context() if self.tls else None
-            return Connection(self, *await asyncio.open_connection(self.host, self.port, ssl=context))
+            return RawConnection(self, *await asyncio.open_connection(self.host, self.port, ssl=context))
 
-    async def get(self, path: str, accept: str = "application/json") -> Answer:
+    async def get(self, path: str, accept: str = "application/json") -> RawAnswer:
         """Sends a GET for `path`, as `ask` does; `accept` is the media type."""
         return await self.ask("GET", path, accept)
 
@@ -101,7 +101,7 @@ class Target(NamedTuple):
         *,
         headers: Mapping[str, str] = {},
         body: bytes = b"",
-    ) -> Answer:
+    ) -> RawAnswer:
         """Sends a request over a new connection, and returns the answer: `method`, `path`, the media type
         `accept`, further `headers`, and a `body`, which must be JSON. Raises `OSError`."""
         connection = await self.connect()
@@ -122,7 +122,7 @@ def _context() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-class Connection:
+class RawConnection:
     """One connection to the server."""
 
     def __init__(self, target: Target, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -152,7 +152,7 @@ class Connection:
         fields = (line.partition(":") for line in lines)
         return int(status[:3]), {name.lower(): value.strip() for name, _, value in fields}
 
-    async def answer(self) -> Answer:
+    async def answer(self) -> RawAnswer:
         """Reads a whole response, by RFC 9112, section 6.3. Raises `OSError` if it is incomplete."""
         status, fields = await self.head()
         self.kept = fields.get("connection", "").lower() != "close"
@@ -163,7 +163,7 @@ class Connection:
         else:
             self.kept = False
             body = await self._read(self.reader.read())
-        return Answer(status, body, fields)
+        return RawAnswer(status, body, fields)
 
     def cut(self) -> None:
         """Closes it at once."""

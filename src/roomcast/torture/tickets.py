@@ -10,7 +10,7 @@ from random import Random
 from typing import NamedTuple
 
 from roomcast.torture.record import Record
-from roomcast.torture.target import Answer, Target, Unusable
+from roomcast.torture.target import RawAnswer, Target, Unusable
 
 _KEPT = 1_000
 """Tickets that are remembered, for intruders that try old ones."""
@@ -31,7 +31,7 @@ class TicketLifetimes(NamedTuple):
     """Seconds that the server adds to each expiry."""
 
 
-class Ticket(NamedTuple):
+class HeldTicket(NamedTuple):
     """An issued ticket. The server made it between `requested_at` and `received_at`, by the monotonic clock."""
 
     text: str
@@ -68,11 +68,11 @@ class TicketIssuer:
 
     def __init__(self, target: Target, record: Record, lives: TicketLifetimes) -> None:
         self.lives = lives
-        self.issued: deque[Ticket] = deque(maxlen=_KEPT)
+        self.issued: deque[HeldTicket] = deque(maxlen=_KEPT)
         self._target = target
         self._record = record
 
-    async def issue(self, rooms: Sequence[str], sub: str, seconds: int) -> Ticket:
+    async def issue(self, rooms: Sequence[str], sub: str, seconds: int) -> HeldTicket:
         """Returns a new ticket for `sub` and `rooms`, valid for `seconds` seconds. Raises `ConnectionError` if the
         server gives none now, and any other `OSError` if it does not answer."""
         requested_at = time.monotonic()
@@ -83,7 +83,7 @@ class TicketIssuer:
             raise ConnectionError("no ticket")
         told = answer.json
         times = float(told["opens_in"]), float(told["ends_in"])
-        ticket = Ticket(
+        ticket = HeldTicket(
             str(told["ticket"]), tuple(rooms), requested_at, time.monotonic(), *times, self.lives.leeway
         )
         self._record.counts["tickets"] += 1
@@ -107,7 +107,7 @@ class TicketIssuer:
                 "room, nobody can be kept out"
             )
 
-    async def _ask(self, rooms: Sequence[str], sub: str, seconds: int) -> Answer:
+    async def _ask(self, rooms: Sequence[str], sub: str, seconds: int) -> RawAnswer:
         body = json.dumps({"rooms": [*rooms], "sub": sub, "seconds": seconds}).encode()
         return await self._target.ask("POST", "/tickets", body=body)
 
@@ -116,7 +116,7 @@ class TicketHolder:
     """Holds one ticket at a time, for the rooms that it may read: in the URL, or as a bearer token."""
 
     def __init__(self, issuer: TicketIssuer, sub: str, rooms: Sequence[str], random: Random) -> None:
-        self.ticket: Ticket | None = None
+        self.ticket: HeldTicket | None = None
         self._issuer = issuer
         self._sub = sub
         self._rooms = rooms

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from roomcast.torture.follower import Follower
 from roomcast.torture.publisher import Publisher
 from roomcast.torture.record import Record
-from roomcast.torture.target import PATIENCE, Answer, Target
+from roomcast.torture.target import PATIENCE, RawAnswer, Target
 
 PAUSE = 0.05
 """Seconds between two messages of the publisher."""
@@ -96,7 +96,7 @@ class Witness:
         answer = await self._ask("/healthz")
         return answer is not None and answer.status < 500
 
-    async def _ask(self, path: str) -> Answer | None:
+    async def _ask(self, path: str) -> RawAnswer | None:
         """The answer. A newcomer whose connection is closed to make room tries again, for 10 s."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
