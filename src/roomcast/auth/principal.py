@@ -48,7 +48,8 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
 
     @property
     def ticket_nonce(self) -> str:
-        """The nonce of its ticket; empty if it has no ticket. A ticket in a URL has one stream at a time."""
+        """The nonce of its ticket; empty if it has no ticket. By this nonce, a new stream of a ticket in a URL
+        ends the stream before it."""
         return self.ticket.nonce if self.ticket else ""
 
     def may(self, verb: Verb) -> bool:
