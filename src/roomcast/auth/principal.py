@@ -31,7 +31,8 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
     quota: Quota = UNLIMITED
     """How many streams it may have, and how much it may publish."""
     until: float | None = None
-    """When its credential ends, with the leeway, in seconds since 1970; None if it does not."""
+    """When its credential ends, in seconds since 1970; None if it does not. Includes the leeway, except in rights
+    from a host."""
     scope: str = ""
     """Principals of one scope share their idempotency keys."""
     grantor: Grantor | None = None
