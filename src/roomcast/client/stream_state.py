@@ -27,8 +27,8 @@ _LEAST_SPREAD = 0.1
 _MOST_SPREAD = 60.0
 """Maximum spread of a pause, in seconds."""
 _FLOOR, _CALLERS_FLOOR = 0.1, 0.01
-"""Minimum seconds of every pause; the second one if the caller's `max_delay` is below the first. A server that
-says `retry: 0` and ends each stream must not keep a core busy, ours or its own."""
+"""Minimum seconds of every pause. A smaller `max_delay` lowers the first number, but not below the second. A
+server that says `retry: 0` and ends each stream must not keep a core busy, ours or its own."""
 _MOST_DOUBLINGS = 20
 _LONGEST_SILENCE = 600.0
 """Maximum to which a learned read timeout may grow, in seconds: after that a dead connection is always found."""
