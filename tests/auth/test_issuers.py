@@ -57,7 +57,7 @@ def configured(folder: Path, *rows: dict[str, Any], **more: Any) -> ConfiguredRi
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "21 a short secret": ({"secret_files": ["short"]}, "has 31 bytes, and at least 32 are needed"),
-    "21 an example's secret": ({"secret_files": ["example"]}, "is an example's, which everybody knows"),
+    "21 an example's secret": ({"secret_files": ["example"]}, "is an example secret that everybody knows"),
     "21 a key as a secret": ({"secret_files": ["es"]}, "is a key in PEM, which is for other algorithms"),
     "21 RSA of 1,024 bits": ({"public_keys": ["rsa1024"]}, "has 1024 bits, and at least 2048 are needed"),
     "21 a file that is not there": ({"public_keys": ["gone"]}, "cannot be read (No such file or directory)"),

@@ -139,7 +139,7 @@ def test_a_faulty_file_is_status_2_and_one_line(config: Path, more: str, words: 
 def test_a_weak_secret_is_wrong_as_well() -> None:
     done = run("rights", "check", ROOMCAST_SECRET="!ChangeMe!")
     assert done.returncode == 2
-    assert done.stderr.startswith("roomcast: the secret in ROOMCAST_SECRET is an example's")
+    assert done.stderr.startswith("roomcast: the secret in ROOMCAST_SECRET is an example secret")
 
 
 def test_two_questions_at_once_and_no_room_are_status_2(config: Path) -> None:

@@ -22,5 +22,5 @@ def decode(text: str) -> bytes:
     standard = text.encode("ascii").translate(_STANDARD)
     data = a2b_base64(standard + b"=" * (-len(standard) % 4))
     if b2a_base64(data, newline=False).rstrip(b"=") != standard:
-        raise ValueError("not the only spelling of these bytes")
+        raise ValueError("not the accepted spelling of these bytes")
     return data

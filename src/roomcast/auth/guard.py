@@ -1,4 +1,4 @@
-"""Finds the principal of each request, by the credential that decides."""
+"""Finds the principal of each request. Of several credentials in one request, only the first decides."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ _IN_URL = re.compile(r".*(?:ticket|token|jwt|secret|password|api.?key).*|auth|au
 included: a ticket in `tickets=` would otherwise be ignored."""
 _LONGEST_NAME = 32
 _COOKIE, _TICKET = b"\ncookie=", b"\nticket="
-"""Prefixes of a credential from a cookie or from the ticket parameter. Its cache entry must not match the same
-text from another place, such as a header without a scheme; no header has a line feed."""
+"""Put in front of a credential from a cookie or from the ticket parameter, before it is hashed for the cache. The
+same text from another place, such as a header without a scheme, then has another hash: no header has a line
+feed."""
 _OPEN = replace(EVERYBODY, admin=False)
 """Everybody in open mode: deleting takes a key."""
 
@@ -126,9 +127,9 @@ class Guard:
         client: Callable[[], str] = lambda: "",
     ) -> Principal:
         """The principal of a request. The first of these that was sent decides alone: `authorization` (the value
-        of that header), the `ticket` in the query, the `cookie`; the last two are given as `NAME=VALUE`. A ticket
-        in the query opens streams for a minute; after that it only resumes them, so `resumes` must be true.
-        `client` names the client; it is called if the credential is not in the cache.
+        of that header), the `ticket` in the query, the value of the `cookie`. A ticket in the query opens
+        streams for a minute; after that it only resumes them, so `resumes` must be true. `client` names the
+        client; it is called if the credential is not in the cache.
 
         Raises `BadCredential` and `InvalidToken`: the sender of a bad credential is never anonymous. Raises
         `TooManyBad` and `RightsUnavailable` if the credential cannot be judged now."""

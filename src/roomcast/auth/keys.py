@@ -63,8 +63,8 @@ class Keys:
         return self._quotas[grantor]
 
     def get(self, grantor: Grantor | None) -> Principal | None:
-        """The principal of the key `grantor`; None if exactly this key is not configured, even if another key has
-        its name. None for no grantor."""
+        """The principal of the key `grantor`. None if this key is not configured: another key with the same name
+        does not count. Also None if `grantor` is None."""
         return self._by_grantor.get(grantor)
 
 

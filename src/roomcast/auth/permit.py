@@ -59,8 +59,8 @@ def _check_granted(
 
 
 def require(principal: Principal, verb: Verb) -> None:
-    """Raises `Unauthenticated` or `Forbidden` if `principal` has the right `verb` for no room at all. This is
-    checked before a body is read."""
+    """Raises `Unauthenticated` or `Forbidden` if `principal` does not have the right `verb` for anything at all.
+    This is checked before a body is read."""
     if not principal.may(verb):
         raise refusal(principal, f"this credential gives no right to {verb}")
 

@@ -31,7 +31,8 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
     quota: Quota = UNLIMITED
     """How many streams it may have, and how much it may publish."""
     until: float | None = None
-    """When its credential ends, with the leeway, in seconds since 1970; None if it does not."""
+    """When its credential ends, in seconds since 1970; None if it does not. Includes the leeway, except in rights
+    from a host."""
     scope: str = ""
     """Principals of one scope share their idempotency keys."""
     grantor: Grantor | None = None
@@ -48,7 +49,8 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
 
     @property
     def ticket_nonce(self) -> str:
-        """The nonce of its ticket; empty if it has no ticket. A ticket in a URL has one stream at a time."""
+        """The nonce of its ticket; empty if it has no ticket. By this nonce, a new stream of a ticket in a URL
+        ends the stream before it."""
         return self.ticket.nonce if self.ticket else ""
 
     def may(self, verb: Verb) -> bool:

@@ -15,8 +15,8 @@ from time import monotonic
 from roomcast.model.errors import TooMany
 
 BUCKETS = 20_000
-"""Maximum number of buckets in memory, 3 MB in all: an attacker can use any number of addresses. Beyond this, the
-least recently used bucket is dropped."""
+"""Maximum number of buckets of one `RateLimiter`, which take 3 MB: an attacker can use any number of addresses.
+Beyond this, the least recently used bucket is dropped."""
 _BURST_SECONDS = 10
 """The default burst is the rate times this."""
 _SUBNET_BITS = 64

@@ -1,7 +1,7 @@
-"""The rights of a server: the principal of each credential, by the configuration.
+"""The rights that the configuration gives: which principal each credential stands for.
 
-Revocations alone change a `ConfiguredRights`. When the configuration is read again, a new object with a cache of
-its own replaces it as a whole.
+Only revocations and newly fetched keys of issuers change a `ConfiguredRights`. When the configuration is read
+again, a new object with a cache of its own replaces it as a whole.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ class ConfiguredRights:
         revoked: Sequence[Revocation] = (),
     ) -> None:
         """`issuers` is None if no tokens are accepted. `read` and `publish` are the grants of requests without a
-        credential, by default none; `quota` is that of each of their addresses. `cookie` is the name of the cookie
-        that holds a credential; None if there is none. `revoked` are the configuration's revocations."""
+        credential, by default none; `quota` limits each address that sends such requests. `cookie` is the name of
+        the cookie that holds a credential; None if there is none. `revoked` are the configuration's
+        revocations."""
         self.keys: Keys = keys or Keys()
         self.secrets: Secrets = secrets or Secrets()
         self.cookie = cookie
@@ -131,7 +132,7 @@ class ConfiguredRights:
             if self._revoked.cover(principal):
                 raise refused("revoked")
         except (BadCredential, InvalidToken, RightsUnavailable):
-            # A token whose key is unknown is charged, too: anybody can write one, and have signatures verified.
+            # A token whose key is unknown is charged, too: anybody can write one and make the server verify it.
             self._budget.charge(client, thread_time() - began)
             raise
         self._budget.trust(client)

@@ -21,7 +21,7 @@ _MOST_BYTES = 64 * 1024
 _LEAST_PERIOD = 16
 """A secret that repeats itself after fewer bytes is refused. Random ones never do, even in hex."""
 _MOST_PERIOD = 128
-"""Longest repetition that is searched for, in bytes."""
+"""Periods of this many bytes or more are not searched for."""
 _ID_BYTES = 6
 ID_LENGTH = _ID_BYTES * 4 // 3
 """Characters of a secret's id."""
@@ -120,7 +120,7 @@ def secret(data: bytes, what: str) -> Secret:
     if text.lstrip().startswith(b"{") and b'"kty"' in text:
         raise CannotStart(f"{what} is a JWK, which is for other algorithms: {_MAKE_ONE}")
     if _is_well_known(text):
-        raise CannotStart(f"{what} is an example's, which everybody knows: {_MAKE_ONE}")
+        raise CannotStart(f"{what} is an example secret that everybody knows: {_MAKE_ONE}")
     if len(text) < LEAST_BYTES:
         raise CannotStart(f"{what} has {len(text)} bytes, and at least {LEAST_BYTES} are needed: {_MAKE_ONE}")
     if _period(text) < _LEAST_PERIOD:
@@ -133,7 +133,7 @@ def _of_file(path: str) -> Secret:
 
 
 def _is_well_known(text: bytes) -> bool:
-    """Whether `text` is an example's secret: once, repeated, or padded with one character at either end."""
+    """Whether `text` is an example's secret: once, repeated, or padded at one end with copies of one character."""
     plain = text.strip(b" \t\r\n\0").lower()
     forms = {plain, plain[: _period(plain)], plain.rstrip(plain[-1:]), plain.lstrip(plain[:1])}
     # The padding character may be the example's own last character.

@@ -1,7 +1,7 @@
 """Tickets: signed rights to read and publish, for a client that is given no key.
 
 Nothing is stored: every server with the secret accepts them. A ticket's text is `rct1_` and the base64url of its
-secret's id, the HMAC-SHA-256 of the content, and the content as JSON. This module knows no requests: `api/follow`
+secret's id, the HMAC-SHA-256 of the content, and the content as JSON. This module knows no requests: `Guard`
 decides whether a ticket in a URL may still open a stream.
 """
 

@@ -1,7 +1,7 @@
-"""The bound of an answer's body: a server, or a proxy in front of it, may never stop sending.
+"""The bound of an answer's body: a faulty server, or a proxy in front of it, might send without end.
 
-Nothing is decompressed: 64 KiB of gzip become 64 MiB, and httpx decodes several encodings on top of each other.
-Requests ask for `identity`, and an answer in any other encoding is refused.
+Nothing is decompressed: 64 KiB of gzip can become 64 MiB, and httpx decodes several encodings on top of each
+other. Requests ask for `identity`, and an answer in any other encoding is refused.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class CommonConnectOptions(TypedDict, total=False):
     last_event_id: str
     """The event to resume after."""
     retry: float
-    """Seconds of a pause until the server sends its own delay; 3 by default."""
+    """The retry delay in seconds, until the server sends one; 3 by default."""
     max_delay: float
     """Maximum seconds of a pause; 3,600 by default."""
     read_timeout: float | None

@@ -156,7 +156,7 @@ class Decoder:
         if size > self._max_block:
             raise Endless(
                 f"the event stream has a line or a block of more than {self._max_block} bytes; "
-                "raise max_block if that is meant"
+                "raise max_block if such long ones are expected"
             )
 
     def _lines(self, lines: Iterable[bytes], items: list[Item]) -> None:

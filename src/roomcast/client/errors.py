@@ -1,8 +1,8 @@
 """The client's own errors, in addition to the server's (`roomcast.model.errors`), and the error that an answer
 means.
 
-An answer that explains itself (RFC 9457) with one of roomcast's problem types is raised as the class of that type:
-`client.publish(...)` raises the same errors as `await live.publish(...)` in the server's process.
+An answer that explains itself (RFC 9457) with a problem type of `_KINDS`, or `too-many`, is raised as the class of
+that type: `client.publish(...)` raises the same errors as `await live.publish(...)` in the server's process.
 """
 
 from __future__ import annotations

@@ -88,7 +88,8 @@ class HttpOptions:
         }
 
     def reads_environment(self, proxy: Proxy) -> bool:
-        """Whether the environment's proxies are used: not if there is a `proxy` or a transport of the caller."""
+        """Whether the environment's proxies are used: not if the caller gave a `proxy` or a transport, or set
+        `trust_env` to false."""
         return proxy is None and self.httpx.get("transport") is None and bool(self.httpx.get("trust_env", True))
 
 

@@ -172,9 +172,9 @@ def ticket(body: bytes) -> IssuedTicket:
 
 
 def check_empty(body: bytes) -> None:
-    """Raises `Refused` if `body`, of the answer to a delete, has any bytes: roomcast's has none."""
+    """Raises `Refused` if `body` has any bytes: roomcast answers a delete or a revocation without a body."""
     if body:
-        raise Refused(f"this answer to a delete is not from roomcast: {body[:100]!r}; {_CHECK}")
+        raise Refused(f"this answer is not from roomcast, which would send no body: {body[:100]!r}; {_CHECK}")
 
 
 def _not_from_roomcast(answer: str | bytes, error: Exception) -> Refused:

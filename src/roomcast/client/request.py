@@ -30,8 +30,9 @@ _HEARTBEAT = 15.0
 _SILENCE = 2.5
 """A stream is dead after the silence of this many heartbeats: every hiccup of a network makes one late."""
 _ANSWER_FACTOR, _ANSWER_LEAST = 8, 64 * 1024
-"""Bounds of an answer in bytes. A message of 23 bytes comes back with its id, user and time, which makes about
-120."""
+"""The answer to a publish may have the first number times the bytes of its request, plus the second number; the
+answer about a ticket or a revocation, the second number. A message of 23 bytes comes back with its id, user and
+time, which makes about 120 bytes."""
 
 
 class Unset:

@@ -27,8 +27,8 @@ _LEAST_SPREAD = 0.1
 _MOST_SPREAD = 60.0
 """Maximum spread of a pause, in seconds."""
 _FLOOR, _CALLERS_FLOOR = 0.1, 0.01
-"""Minimum seconds of every pause; the second one if the caller's `max_delay` is below the first. A server that
-says `retry: 0` and ends each stream must not keep a core busy, ours or its own."""
+"""Minimum seconds of every pause. A smaller `max_delay` lowers the first number, but not below the second. A
+server that says `retry: 0` and ends each stream must not keep a core busy, ours or its own."""
 _MOST_DOUBLINGS = 20
 _LONGEST_SILENCE = 600.0
 """Maximum to which a learned read timeout may grow, in seconds: after that a dead connection is always found."""
@@ -49,7 +49,7 @@ class Pause(NamedTuple):
     error: Exception | None
     """Why the last connection ended; None after a clean end."""
     failures: int
-    """How many connections in a row ended with an error and brought no event; 0 after a clean end."""
+    """How many connections have ended with an error since the last event or clean end."""
 
 
 OnOpen = Callable[[httpx.Response], object]
@@ -76,7 +76,7 @@ class StreamState:
 
         Args:
             last_event_id: The event to resume after.
-            retry: The pause until the server sends its own delay.
+            retry: The retry delay, until the server sends one.
             max_delay: The longest pause.
             max_block: Of a line or a block, at most.
             again_on: Statuses that count as a failed connection.
@@ -190,8 +190,8 @@ class StreamState:
     def _until_renewal(self, end: str) -> float:
         """Seconds until a stream goes on after the server ended it because of its credential: usually 0.
 
-        The server's delay counts in two cases: another client has the same ticket, and the two would replace each
-        other for ever; or the fresh credential ended as soon as the last one."""
+        It is the server's retry delay in two cases: another client has the same ticket, and the two would replace
+        each other for ever; or the fresh credential, too, ended within 5 s."""
         now = time.monotonic()
         if '"replaced"' in end:
             self._replaced.append(now)

@@ -11,7 +11,7 @@ from roomcast.auth.tokens.bad import BadToken, TokenExpired
 from roomcast.model.fields import check
 
 MOST_SECONDS = 30 * 24 * 3600
-"""Longest time until the end of a token; a revocation is kept for the same time."""
+"""Longest time until the end of a token. A revocation is kept for a day more (`KEPT_MS`)."""
 
 
 def algorithm_of(header: Mapping[str, Any]) -> str:

@@ -54,8 +54,8 @@ def check_count(read: Sequence[str], publish: Sequence[str]) -> None:
 
 
 def from_templates(templates: Sequence[Template], claims: Mapping[str, Any], sub: str) -> list[str]:
-    """The grants that `templates` make of `claims`; a claim that is a list makes one of each element. An invalid
-    claim makes none and is logged, under `sub`. Raises `BadToken` for more than `MOST_GRANTS` grants."""
+    """The grants that `templates` make of `claims`; a claim that is a list makes one for each element. An
+    invalid value makes none and is logged, under `sub`. Raises `BadToken` for more than `MOST_GRANTS` grants."""
     found: list[str] = []
     for template in templates:
         values = [_values(name, claims, sub) for name in template.claims]
@@ -129,4 +129,4 @@ def _grants(claim: Mapping[str, Any], name: str) -> Sequence[str]:
 
 def _note(claim: str, why: str, sub: str) -> None:
     fields = {"claim": claim, "reason": why, "sub": sub}
-    logger.info("the claim %s of %r grants nothing: it %s", claim, sub, why, extra={"fields": fields})
+    logger.info("a value of the claim %s of %r grants nothing: it %s", claim, sub, why, extra={"fields": fields})

@@ -1,4 +1,4 @@
-"""All issuers of a configuration: they find a token's issuer and verify the token.
+"""The issuers of a configuration: finds the one that a token names, and verifies the token.
 
 A token names its issuer with `iss`; only the keys of that issuer are tried. A stranger can therefore learn which
 issuers are configured, and nothing else: all other claims are read after the signature.
@@ -22,7 +22,8 @@ from roomcast.auth.tokens.text import Parts, parts_of
 from roomcast.model.settings.limits import Quota
 
 _REMEMBERED = 10_000
-"""Maximum number of remembered tokens of each kind: a program with a bad token sends it again and again."""
+"""Maximum number of remembered tokens with a wrong signature, and as many whose key may yet be fetched. A program
+with a bad token sends it again and again."""
 _WRONG_SIGNATURE = "wrong signature"
 _FOR_OTHERS = "tokens that it issues for other programs are accepted here, too. Add `audience` to the row"
 

@@ -51,7 +51,8 @@ class Jwks:
 
     def candidates(self, algorithm: str, kid: str | None, first_sent: float, now: float) -> Sequence[VerifyingKey]:
         """See `KeySource`. Begins a fetch if one is due at `now`, or if it may bring a key for `algorithm` and
-        `kid`. A token is refused with `BadToken` only if the keys were fetched after `first_sent`."""
+        `kid`. A token with an unknown key is refused with `BadToken` only if the keys were fetched after
+        `first_sent`. A token whose `kid` names a key for another algorithm is refused in any case."""
         if now >= self._fresh_until:
             self.refresh(now)
         known = self._keys if now < self._fresh_until + OUTLIVES_SECONDS else ()
@@ -65,8 +66,9 @@ class Jwks:
         )
 
     def check_newer(self, kid: str | None, first_sent: float, now: float) -> None:
-        """See `KeySource`. Fetches only for a token without `kid`, at `now` if it is allowed: a provider that
-        sends no `kid` changes its keys, too. A `kid` names one key. `first_sent` is as for `candidates`."""
+        """See `KeySource`. Begins a fetch at `now`, if one is allowed, only for a token without `kid`: a newer key
+        of its issuer may have signed it. A `kid` names one key, so another fetch would not help. `first_sent` is
+        as for `candidates`."""
         if kid is None:
             self._fetch_for(first_sent, now)
 
@@ -111,7 +113,8 @@ class Jwks:
             left = self._fresh_until + OUTLIVES_SECONDS - time.time()
             kept = f"the cached ones are valid for {left / 3600:.0f} h more" if left > 0 else "none is cached"
             logger.warning(
-                "cannot fetch the keys at %s (%s): %s. Open it from here to see why; the next token tries again",
+                "cannot fetch the keys at %s (%s): %s. Open the URL from this machine to see why; "
+                "the next token tries again",
                 *(self.url, error, kept),
             )
         except Exception:

@@ -238,7 +238,7 @@ class AsyncClient:
             seconds: How long it is valid; an hour by default.
 
         Returns:
-            The ticket with `ticket` (the bearer), `url` (the path of a stream of its rooms), `opens_in` and
+            The ticket with `ticket` (the credential), `url` (the path of a stream of its rooms), `opens_in` and
             `ends_in` (seconds).
 
         Raises:
@@ -298,7 +298,7 @@ class AsyncClient:
 
         Args:
             sub: The person's name in the tokens and tickets.
-            iss: Ends only tokens of this issuer.
+            iss: Ends only tokens of this issuer, and tickets issued for them.
             before: Ends only those issued before this time (RFC 3339, or a `datetime` with its zone); now by
                 default.
         """

@@ -36,7 +36,7 @@ class AsyncHttp:
         self._clients: dict[tuple[Any, bool], httpx.AsyncClient] = {}
         """Two for each proxy that was used: one for requests, one for streams."""
         self._lock = threading.Lock()
-        """Guards the clients and the two sets. No I/O happens while it is held."""
+        """Guards the clients and the two sets, but `register` does not take it. Never held during network I/O."""
         self._networks: WeakSet[Any] = WeakSet()
         """httpcore's objects for the open connections."""
         self._streams: WeakSet[Closable] = WeakSet()
@@ -63,7 +63,8 @@ class AsyncHttp:
         """Sends `request`, with `extra` header fields. Returns the response, which the caller must read and close.
 
         A stream gives `on_connect`, which is called with each new connection, even before the answer. Raises
-        `httpx.TransportError`, `Refused` for a redirect that leads nowhere, and `Closed`."""
+        `httpx.TransportError`; `Refused` for a bad redirect or a compressed answer; `Unreachable` if the
+        environment's proxy cannot be used; and `Closed`."""
         self._check_loop()  # async only
         options = self._options
         headers, auth, proxy = [await async_current(v) for v in (options.headers, options.auth, options.proxy)]
@@ -129,7 +130,8 @@ def _new_client(options: HttpOptions, proxy: Proxy, for_streams: bool) -> httpx.
 
 
 async def _check_response(response: httpx.Response) -> None:
-    """Raises `Refused` before httpx reads any of the answer's body."""
+    """Runs before httpx reads any of the answer's body. Raises `Refused` if the body is compressed, or if the
+    answer redirects nowhere. Drops the body of a redirect."""
     check_encoding(response)
     if response.has_redirect_location:
         check_location(response)
