@@ -24,8 +24,8 @@ def checked_room(name: str) -> str:
 
 
 async def message(engine: Engine, request: Request, text: str) -> Answer:
-    """`DELETE /messages/{id}`: answers 204 when `delete_message` is done, which has the same `engine`, `text` and
-    errors. `request` is not used."""
+    """`DELETE /messages/{id}`: answers 204 when `delete_message` is done. `engine`, `text` and the errors are
+    those of `delete_message`; `request` is not used."""
     await delete_message(engine, text)
     return Answer(204, NO_FIELDS)
 
@@ -40,8 +40,8 @@ async def delete_message(engine: Engine, text: str) -> None:
 
 
 async def whole_room(engine: Engine, request: Request, name: str) -> Answer:
-    """`DELETE /rooms/{room}`: answers 204 when `delete_room` is done, which has the same `engine`, `name` and
-    errors. `request` is not used."""
+    """`DELETE /rooms/{room}`: answers 204 when `delete_room` is done. `engine`, `name` and the errors are those of
+    `delete_room`; `request` is not used."""
     await delete_room(engine, name)
     return Answer(204, NO_FIELDS)
 

@@ -51,7 +51,7 @@ async def _page(engine: Engine, request: Request, query: Query, reservation: Res
 async def message(engine: Engine, request: Request, text: str) -> Answer:
     """`GET /messages/{id}`: the message with the id `text`, from the log of `engine`. Raises `NotFound` for an id
     that no message ever had, and for a message that the principal of `request` may not read. Raises `Gone` if the
-    message is no longer retained."""
+    message is no longer retained, and `LogUnavailable`."""
     id = await known_id(engine, text)
     found = await engine.log.get(id.seq)
     # The answer must not reveal that a room exists which the client may not read.
@@ -172,7 +172,7 @@ def _answer(
     end = b'],"position":"%b","gap":%b}' % (position, gap)
     links = _links(engine, request, query, found)
     own: list[Field] = [(b"link", ", ".join(links).encode())] if links else []
-    if reservation.size <= 2 * PIECE_BYTES:  # the encoded piece is counted, too
+    if reservation.size <= 2 * PIECE_BYTES:  # PIECE_BYTES of it are for the encoded answer
         body = b'{"messages":[%b%b' % (b",".join([as_json(epoch, message) for message in found.messages]), end)
         answer = Answer(200, _PAGE, body, own)
         answer.reservation = reservation

@@ -19,8 +19,8 @@ continues a sentence that begins with the name."""
 
 
 def check_type(head: Head, example: str) -> None:
-    """Raises `UnsupportedMediaType` unless `head` declares the body as JSON. `example` is a valid body, for the
-    error's text."""
+    """Raises `UnsupportedMediaType` unless `head` declares the body as JSON without a content encoding. `example`
+    is a valid body, for the error's text."""
     if media_type_of(head) != "application/json":
         raise UnsupportedMediaType(f"send the header Content-Type: application/json and a body such as {example}")
     checked_encoding(head)

@@ -156,8 +156,9 @@ def _idempotency(envelope: Envelope, principal: Principal, body: bytes, key: str
 
 
 def stored(engine: Engine, batch: bool, began: float, appending: Future[Appended]) -> Stored:
-    """The result of the done append `appending`, which `engine` counts. `batch` says whether the request was one,
-    and `began` is its start, from `perf_counter`. Raises `KeyReused`, `TooLarge` and `LogUnavailable`."""
+    """The result of `appending`, an append that is done; `engine` counts it. `batch` says whether the request was
+    a batch, and `began` is when it began, from `perf_counter`. Raises `KeyReused`, `TooLarge` and
+    `LogUnavailable`."""
     messages, repeated = appending.result()
     engine.append_times.observe(time.perf_counter() - began)
     if not repeated:

@@ -56,7 +56,7 @@ class Since(NamedTuple):
 
 
 class Ago(NamedTuple):
-    """`since=` with a duration in ms: from the first message stored within that time."""
+    """`since=` with a duration, here in ms: from the first message stored within that time."""
 
     time: int
 

@@ -8,14 +8,14 @@ from roomcast.api import delete, follow, followers, health, history, me, post, p
 from roomcast.api.request import Head, Route
 
 Routes = Mapping[str, Mapping[str, Route]]
-"""By path, then by method. At the end of a path, `{name}` stands for one segment and `{room}` for the rest. A
-`GET` also serves `HEAD`."""
+"""By path, then by method. At the end of a path, `{room}` stands for the rest, and `{id}` or `{name}` for one
+segment. A `GET` also serves `HEAD`."""
 ALIASES = {"/messages/": "/messages"}
 """Paths that some clients request, with the route each stands for."""
 
 
 def _last_segment(head: Head) -> str:
-    """The segment of a path that `{name}` stands for."""
+    """The segment of a path that `{id}` stands for."""
     return head.path.rpartition("/")[2]
 
 

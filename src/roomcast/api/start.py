@@ -1,4 +1,4 @@
-"""Where a stream or a page starts."""
+"""Finds where a stream or a page starts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from roomcast.model.rooms import Selection
 
 
 async def locate(engine: Engine, selection: Selection, origin: Origin) -> Opening:
-    """Where a stream or page of the rooms in `selection` starts if the client asks for `origin`: from the window
-    in memory of `engine`, or from its log. Returns when the tail has reached the start. Raises
+    """Finds where a stream or page of the rooms in `selection` starts if the client asks for `origin`: in the
+    window in memory of `engine`, or in its log. Returns when the tail has reached the start. Raises
     `LogUnavailable`."""
     engine.check()
     epoch = engine.hub.epoch
@@ -25,8 +25,8 @@ async def locate(engine: Engine, selection: Selection, origin: Origin) -> Openin
 
 
 def from_window(engine: Engine, selection: Selection, origin: Origin) -> Opening | None:
-    """The start of `locate`, if the window in memory of `engine` is enough to find it, as it is for clients that
-    reconnect together; else None. `selection` and `origin` are those of `locate`."""
+    """The start that `locate` returns, if the window in memory of `engine` is enough to find it, as it is for
+    clients that reconnect together; else None. `selection` and `origin` are those of `locate`."""
     hub = engine.hub
     match origin:
         case After(id):

@@ -137,7 +137,7 @@ def _missing(wanted: TicketRequest) -> list[Fault]:
     if wanted.publish and wanted.sub is None:
         return [Fault("/sub", "is missing: a ticket that may publish must name its holder")]
     if len(wanted.rooms) + len(wanted.prefixes) > MAX_ROOMS:
-        return [Fault("/rooms", f"are more than {MAX_ROOMS} with the prefixes, which is what a stream may follow")]
+        return [Fault("/rooms", f"are more than {MAX_ROOMS} with the prefixes: a stream may follow no more")]
     return []
 
 

@@ -1,4 +1,4 @@
-"""Checks a request before its body is read: its origin, its principal, and the limits of both."""
+"""Checks a request before its body is read: the proxies' headers, the principal, and the rate limits."""
 
 from __future__ import annotations
 

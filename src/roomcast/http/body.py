@@ -13,7 +13,7 @@ class RequestBody:
         self._limit = limit
         """Maximum bytes of a body."""
         self._received = bytearray()
-        """One buffer: in a list, two-byte chunks would take 28 times their memory."""
+        """One buffer: a list of two-byte chunks would take 28 times as much memory."""
 
     @property
     def held(self) -> int:
@@ -21,8 +21,8 @@ class RequestBody:
         return len(self._received)
 
     def expect(self, length: bytes) -> None:
-        """Checks the `Content-Length`, whose value is `length`. An invalid one is ignored: h11 refuses it. Raises
-        `TooLarge`."""
+        """Checks the `Content-Length`, whose value is `length`. An invalid one is ignored: h11, or the
+        host's server, refuses it. Raises `TooLarge`."""
         if length.isdigit() and (len(length) > 18 or int(length) > self._limit):
             raise self._too_large()
 

@@ -2,7 +2,7 @@
 
 Once a follow is accepted, its transport is given this protocol. Writes go straight to the socket while nothing
 waits in the transport, and through the transport otherwise. Over TLS this would write plain text into the
-encrypted connection, so those have `tls_connection`.
+encrypted connection, so TLS connections have a class of their own (`tls_connection`).
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """All connections of a server: their limit, and which of them are closed when there are too many.
 
 The attack: 1,024 silent connections took all of a process's files, and 120 of 126 newcomers were reset. So there
-are fewer connections than files, and a newcomer always gets in: the connection that has waited longest for its
-client is closed. Silent connections must not drive out useful ones: if most have not sent a complete request yet,
-one of these is closed. A follower is never closed for others; there are fewer followers than connections.
+are fewer connections than files, and a newcomer gets in as long as another connection waits: the one that has
+waited longest is closed. Silent connections must not drive out useful ones: if most have not sent a complete
+request yet, one of these is closed. A follower is never closed for others; there are fewer followers than
+connections.
 """
 
 from __future__ import annotations

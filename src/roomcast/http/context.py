@@ -16,7 +16,7 @@ from roomcast.http.write_batch import WriteBatch
 HEAD_BYTES = 64 * 1024
 """Longest head of a request: stops endless header lines."""
 BUFFERED_BYTES = 64 * 1024
-"""Longest body that is kept until its request is complete; a larger one is read with h11's flow control."""
+"""Longest body that the fast path receives; a request with a larger one goes to `Http1`."""
 HEAD_SECONDS = 30.0
 """Stops Slowloris: a slow head may hold a connection no longer than this."""
 BODY_SECONDS = 60.0
@@ -74,7 +74,7 @@ class Context:
                 until = clock() + _TURN_SECONDS
 
     async def drain(self, seconds: float) -> None:
-        """Closes all connections. Waits up to `seconds` for pending answers."""
+        """Closes all connections that are not streams. Waits up to `seconds` for pending answers."""
         async for connection in self._each():
             connection.shutdown()
         try:

@@ -72,7 +72,7 @@ class Exchange(asyncio.Protocol):
         self._writable: asyncio.Event | None = None
         """Set when the client reads again; `_write_pieces` waits for it."""
         self._since = self._loop.time()
-        """When the connection was made, the last answer given, or when reading stopped; the latest counts."""
+        """When the connection was made, its last answer was given, or its client stopped reading: the latest."""
 
     # Implemented by subclasses
 
@@ -166,7 +166,7 @@ class Exchange(asyncio.Protocol):
         self._track(self._context.handler.refuse(request, error, self._respond))
 
     def _track(self, task: asyncio.Task[None] | None) -> None:
-        if task:  # Only reads have one. 1,000 reads that wait for the log must not lock out a publisher.
+        if task:  # A small publish has none. 1,000 reads that wait for the log must not lock out a publisher.
             self._task = task
             self._context.connections.mark_waiting(self._transport)
 

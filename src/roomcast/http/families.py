@@ -50,8 +50,8 @@ def of_log(bounds: Bounds, retention: Retention, rate: float) -> Iterable[Metric
     messages stored per second."""
     yield _gauge("log_messages", "Messages retained.", bounds.messages)
     yield _gauge("log_bytes", "Bytes retained.", bounds.bytes)
-    yield _gauge("log_messages_limit", "Most messages retained.", retention.max_messages)
-    yield _gauge("log_bytes_limit", "Most bytes retained.", retention.max_bytes)
+    yield _gauge("log_messages_limit", "Maximum number of messages retained.", retention.max_messages)
+    yield _gauge("log_bytes_limit", "Maximum number of bytes retained.", retention.max_bytes)
     yield _gauge("log_newest", "Number of the newest message.", bounds.newest)
     yield _gauge("log_oldest_timestamp_seconds", "When the oldest message was stored.", bounds.oldest_at / 1000)
     yield _gauge(
@@ -59,7 +59,7 @@ def of_log(bounds: Bounds, retention: Retention, rate: float) -> Iterable[Metric
         "How long a message is retained at this rate.",
         retention_seconds(bounds, retention, rate),
     )
-    age = GaugeMetricFamily("roomcast_log_max_age_seconds", "Highest age of a message.")
+    age = GaugeMetricFamily("roomcast_log_max_age_seconds", "Maximum age of a message.")
     if retention.max_age is not None:
         age.add_metric([], retention.max_age)
     yield age
@@ -68,7 +68,7 @@ def of_log(bounds: Bounds, retention: Retention, rate: float) -> Iterable[Metric
 
 def of_disk(file: str) -> Iterable[Metric]:
     """The size of the log's files and the free space of their disk. `file` is the path of the log's file, empty if
-    the log is none; then the families have no values. Blocks."""
+    the log is not in a file; then the families have no values. Blocks."""
     size = GaugeMetricFamily("roomcast_log_disk_bytes", "Size of the log's file.", labels=["file"])
     free = GaugeMetricFamily("roomcast_log_disk_free_bytes", "Free space of the disk of the log's file.")
     if file:
@@ -101,12 +101,12 @@ def retention_seconds(bounds: Bounds, retention: Retention, rate: float) -> floa
 def _rules(retention: Retention) -> Iterable[Metric]:
     """The rooms' rules in force."""
     for name, cap, help in (
-        ("room_messages_limit", "max_messages", "Most messages retained of each room."),
-        ("room_bytes_limit", "max_bytes", "Most bytes retained of each room."),
-        ("room_max_age_seconds", "max_age", "Highest age of a room's message."),
+        ("room_messages_limit", "max_messages", "Maximum number of messages retained of each room."),
+        ("room_bytes_limit", "max_bytes", "Maximum number of bytes retained of each room."),
+        ("room_max_age_seconds", "max_age", "Maximum age of a room's message."),
     ):
         family = GaugeMetricFamily(f"roomcast_{name}", help, labels=["match"])
-        # Of two rows with the same name the first one applies.
+        # Of two rules with the same `match` the first one applies.
         caps = {rule.match: getattr(rule, cap) for rule in reversed(retention.rooms)}
         for match, value in caps.items():
             if value is not None:
@@ -123,7 +123,9 @@ def _of_publishing(engine: Engine) -> Iterable[Metric]:
         yield _counter("outbox_refused", "Messages published in SQL that were refused.", engine.log.outbox_refused)
     yield _gauge("tail_position", "Number of the newest delivered message.", engine.hub.position)
     consumers = GaugeMetricFamily(
-        "roomcast_consumer_position", "Number of the newest message it received.", labels=["consumer"]
+        "roomcast_consumer_position",
+        "Number of the newest message that the consumer received.",
+        labels=["consumer"],
     )
     for name, position in engine.log.positions().items():
         consumers.add_metric([name], position)
@@ -135,7 +137,7 @@ def _of_streams(engine: Engine) -> Iterable[Metric]:
     yield _counter("deliveries", "Messages written to caught-up followers.", engine.hub.deliveries)
     yield _histogram(
         "delivery_seconds",
-        "Time from stored to written to the last caught-up follower, of each turn.",
+        "Time from storing a turn's messages to writing them to the last caught-up follower.",
         engine.tail.delivery_times,
     )
     yield _gauge("followers", "Streams open.", len(streams.active))
@@ -144,10 +146,10 @@ def _of_streams(engine: Engine) -> Iterable[Metric]:
     )
     yield _gauge(
         "followers_behind_messages",
-        "Messages that the slowest of these streams is behind.",
+        "Messages of the log that the slowest stream has yet to pass.",
         streams.farthest_behind,
     )
-    yield _gauge("followers_limit", "Most streams of this process.", engine.followers_limit)
+    yield _gauge("followers_limit", "Maximum number of streams of this process.", engine.followers_limit)
     yield _counter("streams_opened", "Streams opened.", streams.opened)
     yield _labelled("streams_ended", "Streams ended.", "reason", dict.fromkeys(ENDINGS, 0) | streams.endings)
     yield _labelled("gaps", "Gaps told to followers.", "reason", dict.fromkeys(GAP_REASONS, 0) | streams.gaps)
@@ -162,12 +164,14 @@ def _of_connections(engine: Engine) -> Iterable[Metric]:
     for state, number in (dict.fromkeys(STATES, 0) | engine.connected()).items():
         connections.add_metric([state], number)
     yield connections
-    yield _gauge("connections_limit", "Most connections of this process.", engine.settings.connections_limit)
+    yield _gauge(
+        "connections_limit", "Maximum number of connections of this process.", engine.settings.connections_limit
+    )
 
 
 def _of_answers(engine: Engine) -> Iterable[Metric]:
     yield _gauge("answer_bytes", "Memory of answers being built or waiting to be read.", engine.answers.used)
-    yield _gauge("answer_bytes_limit", "Most memory for answers.", engine.answers.limit)
+    yield _gauge("answer_bytes_limit", "Maximum memory of answers.", engine.answers.limit)
     limiter = engine.address_limiter
     refused = {"memory": engine.answers.refused, "rate": limiter.refused if limiter else 0}
     known = refused | dict.fromkeys(refusals.REASONS, 0)

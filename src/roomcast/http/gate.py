@@ -1,4 +1,4 @@
-"""Which hosts, pages and proxies are served at all, before the principal is found.
+"""Decides which hosts, pages and proxies are served at all, before the principal is found.
 
 Without configured rights only this machine is served (local mode). Any page can make a browser on this machine
 send requests: `Origin` names the page, and `Host` reveals a name that was pointed at this machine (DNS rebinding).

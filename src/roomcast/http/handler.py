@@ -41,7 +41,7 @@ _COUNTED = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"
 _AUDITED = (400, 401, 403, 429)
 """Statuses of errors that may be refusals by rights."""
 OTHER = "other"
-"""The label of all other methods, and of unreadable requests."""
+"""The label of methods outside `_COUNTED`, and of unreadable requests."""
 
 _FLOOD_SECONDS = 1.0
 """Delay of the answer to a client that has sent too many bad credentials: each of its connections then gets one
@@ -96,7 +96,8 @@ class Handler:
 
     def handle(self, request: Request, respond: Respond) -> asyncio.Task[None] | None:
         """Serves `request`, and gives the outcome to `respond`. Returns the task to cancel if the client
-        disconnects; None if there is none. A publish has none: it is never cancelled."""
+        disconnects; None if there is none. A small publish has none. If the task of a large one is cancelled, the
+        log still stores the messages that it was given."""
         prepared = request.prepared
         try:
             if not request.admitted:

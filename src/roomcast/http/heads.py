@@ -1,9 +1,9 @@
 """A cache of request heads by their bytes, so that what many requests share is parsed once.
 
 A publisher on a persistent connection sends the same head each time. The heads of many clients differ little: in a
-trace id, a cookie or a key. So a head is looked up first as a whole, then by the lines that decide what the
-request means. It is parsed only if these lines are new. The other lines are the request's own (`values`) or
-ignored. The cache never holds a credential.
+trace id, a cookie or a key. So a head is looked up first as a whole, then without the one line that varies (by
+its template), then by the lines that decide what the request means. It is parsed only if these lines are new. The
+other lines are the request's own (`values`) or ignored. The cache never holds a credential.
 
 Only unambiguous heads are handled here: HTTP/1.1, one host, no repeated field, no body without a length. h11
 handles all others.

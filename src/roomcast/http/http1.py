@@ -284,7 +284,8 @@ class Http1(Exchange):
         super()._refuse(request, error)
 
     def _malformed(self, error: h11.RemoteProtocolError) -> None:
-        """Answers bytes that are not HTTP, unless the request has its answer already, and ends the connection."""
+        """Answers bytes that are not HTTP, and ends the connection. Sends no answer of its own if the request is
+        answered already or is being answered, or if the client has ended its side."""
         if self._answering or self._answered or self._parser.ended:
             self._keep_alive = False
             if not self._answering:

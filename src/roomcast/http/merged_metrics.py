@@ -55,8 +55,8 @@ def report(families: Iterable[Metric], separate: Mapping[str, float]) -> Report:
 
 
 def separate_numbers(engine: Engine, peers: Peers, process: Iterable[Metric]) -> Mapping[str, float]:
-    """The numbers that are shown for each worker separately, by name: those of the worker of `engine`, of its
-    `peers`' restarts, and of `process`, its families from `of_this_process`."""
+    """The numbers that are shown for each worker separately, by name: those of the worker of `engine`, its
+    restarts from `peers`, and those in `process`, its families from `of_this_process`."""
     return {
         "restarts": peers.restarts,
         "followers": len(engine.streams.active),
@@ -117,8 +117,8 @@ def _of_each(reports: Mapping[int, Report]) -> Iterable[Metric]:
     """The families with a value for each process."""
     gauges = {
         "followers": "Streams open at each worker.",
-        "tail_position": "The newest message's number that was delivered by each worker.",
-        "longest_turn_seconds": "How long others waited for each worker's loop.",
+        "tail_position": "Number of the newest message that each worker delivered.",
+        "longest_turn_seconds": "Longest turn of each worker's event loop lately.",
         "resident_memory_bytes": "Memory of each process; pages that they share are counted for each.",
     }
     for name, help in gauges.items():

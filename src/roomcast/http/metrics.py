@@ -77,7 +77,7 @@ def _as_text(families: Sequence[Metric], file: str) -> bytes:
 
 
 class _Collected:
-    """Collected metrics as a collector, as the library needs it."""
+    """A collector of metrics that are collected already: the library's registry takes only collectors."""
 
     def __init__(self, families: Sequence[Metric]) -> None:
         self._families = families

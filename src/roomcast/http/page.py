@@ -1,4 +1,4 @@
-"""The page's files: read once, stripped of comments, and served from memory."""
+"""The page's files: read once, and served from memory; scripts without their comments."""
 
 from __future__ import annotations
 

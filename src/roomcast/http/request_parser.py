@@ -33,13 +33,13 @@ class RequestParser:
     def __init__(self) -> None:
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.HEAD_BYTES)
         self.received = 0
-        """Bytes received up to the end of the head."""
+        """Bytes received until the head was complete."""
         self.beginning = b""
         """The first bytes of the head."""
         self._lines = 0
         """Lines of the head."""
         self._last = b""
-        """The last bytes received: the head may end between two slices."""
+        """The last two bytes received: the blank line that ends the head may be split between two slices."""
         self._has_head = False
         self.reads_lines = True
         """Whether h11 reads the next bytes line by line."""
@@ -63,18 +63,18 @@ class RequestParser:
 
     def receive(self, data: bytes) -> None:
         """Takes `data`, received bytes, at most a slice; no bytes if the client has ended its side. Raises
-        `h11.RemoteProtocolError` if the head or a trailer is too large, and its kind `TooManyFields` if it has too
-        many lines."""
+        `h11.RemoteProtocolError` if the head is too large, and its subclass `TooManyFields` if the head or a
+        trailer has too many lines."""
         if not data:
             self.ended = True
         if not self._has_head:
             self._count_head(data)
         elif self.reads_lines and self.unread.count(b"\n") > MAX_FIELDS:
-            raise TooManyFields  # in a trailer: h11 leaves no whole chunk unread
+            raise TooManyFields  # these lines are a trailer: h11 leaves no whole chunk unread
         self._h11.receive_data(data)
 
     def next_event(self) -> Any:
-        """h11's next event. Raises `h11.RemoteProtocolError`."""
+        """h11's next event. Raises `h11.RemoteProtocolError`, also for a trailer that is too large."""
         event = self._h11.next_event()
         if isinstance(event, h11.Request):
             self._has_head = True

@@ -1,8 +1,8 @@
 """A follower's connection over TLS: everything goes through the transport, a little at a time.
 
-The transport encrypts what it is given at once, and for this follower alone. Without TLS, slow followers share the
-bytes of a burst; here each would hold its own copy: 0.9 MB, as measured with batches of 1 MB. So the transport is
-given only what the client takes, and the rest waits as it is, shared.
+The transport encrypts all that it is given, at once and for this follower alone. Without TLS, slow followers share
+the bytes of a burst; here each would hold its own copy: 0.9 MB, as measured with batches of 1 MB. So the transport
+is given only what the client takes, and the rest waits as it is, shared.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class TlsConnection(FollowerConnection):
         return self._writable and not self._rest
 
     def send(self, data: bytes) -> int:
-        """Takes nothing of `data`: see `write`. Returns 0."""
+        """Takes nothing of `data`: only the transport writes to the socket. Returns 0."""
         return 0
 
     def write(self, data: bytes, start: int = 0) -> bool:

@@ -1,8 +1,8 @@
 """Writes all answers of one turn of the event loop together, at its end.
 
 If each answer were written at once, it would wake its client, which reads it and sleeps again before the next one
-is written. With 32 publishers these wake-ups took a third of a publish's time: 20,000 publishes a second, and
-32,000 with this batch.
+is written. With 32 publishers these wake-ups took a third of a publish's time: the server took 20,000 publishes
+a second without this batch, and takes 32,000 with it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ _SECURITY_SCHEMES = {
         "type": "apiKey",
         "in": "query",
         "name": "ticket",
-        "description": "For an EventSource, which sends no headers: opens streams for a minute, then resumes.",
+        "description": "For EventSource, which sends no headers: opens streams for a minute, then only resumes.",
     },
 }
 

@@ -17,7 +17,7 @@ def ref(name: str) -> Json:
 
 
 def schema_of(rule: Any) -> Json:
-    """The JSON Schema of a type with a `rule`, such as `RoomName`."""
+    """The JSON Schema of `rule`, a type with constraints such as `RoomName`."""
     return msgspec.json.schema(rule)
 
 
