@@ -1,4 +1,5 @@
-"""When a client is told that its id is newer than the log: the situations that docs/gaps.md lists."""
+"""When a client is told that its id is newer than the log: those situations of docs/gaps.md that a log in memory and
+one in SQLite can be in."""
 
 from __future__ import annotations
 
