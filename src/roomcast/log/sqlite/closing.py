@@ -23,15 +23,15 @@ def close_database(connection: apsw.Connection, files: DatabaseFiles) -> None:
         # A lower `synchronous` may have left writes in the kernel. Only this puts all of them on the disk.
         connection.pragma("synchronous", "full")
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        if not files.missing():  # otherwise this would write to another file, which has its name now
+        if not files.missing():  # otherwise this commit would be read with the database that has the name now
             connection.execute(QUERIES["mark_clean"])
     connection.close()
     files.close()
 
 
 def _abandon(connection: apsw.Connection, files: DatabaseFiles) -> None:
-    """Closes without a checkpoint: what SQLite believes to be in the write-ahead log would damage the database.
-    The next start begins a new epoch, as the ids of the lost messages must not be used again."""
+    """Closes without a checkpoint: it would copy frames that are no longer in the write-ahead log, and so damage
+    the database. The next start begins a new epoch, as the ids of the lost messages must not be used again."""
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     connection.close()
     files.close()

@@ -10,7 +10,7 @@ _STEP = 200
 
 
 class EmptyRooms:
-    """The remembered rooms without messages. Those that have been empty for longest are forgotten first."""
+    """The remembered rooms without messages. They are forgotten in the order of their last messages."""
 
     def __init__(self, database: WriteConnection, cache: WriteCache, limit: int) -> None:
         """`limit`: how many rooms without messages are remembered."""

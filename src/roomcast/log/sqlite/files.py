@@ -95,7 +95,8 @@ class DatabaseFiles:
         return is_other and head[_WAL_SALT] == first[_FRAME_SALT] and self._is_whole(first, 0, frames)
 
     def _is_whole(self, data: bytes, at: int, frames: int) -> bool:
-        """Whether all frames from `at` on, of which `data` has the first, belong to one log."""
+        """Whether all frames from `at` on have the same salt. `data`: the first of them. If so, the last frame is
+        noted for the next check."""
         salt = data[_FRAME_SALT]
         while True:
             count = min(frames - at, _READ_FRAMES)

@@ -13,8 +13,8 @@ class DatabaseLock:
     """A lock on a file beside the database, held while the log is open; the kernel drops it when the process ends.
 
     The database itself is not locked like this: closing any descriptor of that file would drop SQLite's own locks
-    (https://sqlite.org/howtocorrupt.html, 2.2). The lock file is never removed: otherwise a third server could
-    lock a new file of that name while a second one still waits for the old one.
+    (https://sqlite.org/howtocorrupt.html, 2.2). The lock file is never removed: otherwise a second server
+    could lock the removed file, opened just before, and a third server a new file of that name.
     """
 
     def __init__(self, database: str, mode: int) -> None:

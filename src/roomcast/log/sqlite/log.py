@@ -1,7 +1,7 @@
 """The log in a SQLite file: the default, for one server. Lives on the event loop; SQLite is called in threads.
 
 One thread writes and one reads, each with its own connection and one job at a time: readers never wait for the
-writer (WAL), and no other thread uses a connection before its own thread has ended.
+writer (WAL). While such a thread runs, no other thread uses its connection.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class SqliteLog(LocalLog):
             return await self._call(read, *args, **kwargs)
         except apsw.Error as error:
             raise unavailable(error) from error
-        except (msgspec.DecodeError, ValueError) as error:  # a damaged page, which belongs to another table
+        except (msgspec.DecodeError, ValueError) as error:  # damage made SQLite read a page of another table
             raise unavailable(apsw.CorruptError(str(error))) from error
 
     async def _call(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -32,7 +32,8 @@ MIGRATIONS: Sequence[str] = SCHEMAS
 BUSY_MS = 5_000
 """How long to wait for another program that has opened the file and holds a lock, in ms."""
 CHECKPOINT_PAGES = 4_000
-"""16 MB of write-ahead log between checkpoints. One publish in 1,000 waits for a checkpoint, not one in 250."""
+"""16 MB of write-ahead log between checkpoints. One publish in 1,000 waits for a checkpoint; with SQLite's
+default, 4 MB, it would be one in 250."""
 WAL_BYTES = 2 * CHECKPOINT_PAGES * 4096
 """A larger write-ahead log is cut to this size: it grows while another program reads for long."""
 NEW_FILE_MODE = 0o600
@@ -109,7 +110,7 @@ def _make(real: str) -> None:
 
 def _check_synchronous(synchronous: str) -> None:
     if synchronous not in SYNCHRONOUS:
-        raise LogUnusable(f"{synchronous!r} is no way to wait for the disk: use {', '.join(SYNCHRONOUS)}.")
+        raise LogUnusable(f"{synchronous!r} is no value of synchronous: use one of {', '.join(SYNCHRONOUS)}.")
 
 
 def _prepare_writer(
@@ -130,7 +131,7 @@ def _prepare_writer(
     with connection:
         if new_epoch:
             _repair_times(connection)
-        epoch = _begin_life(connection, new_epoch=new_epoch, synchronous=synchronous)
+        epoch = _begin_run(connection, new_epoch=new_epoch, synchronous=synchronous)
     state = LogState(*_row(connection, "load_state"))
     connection.pragma("synchronous", synchronous)
     for name in ("step", "plain", "cutting", "plain_cutting", "forget_rooms", "deletion", "room_deletion"):
@@ -178,9 +179,9 @@ def _repair_times(connection: apsw.Connection) -> None:
         )
 
 
-def _begin_life(connection: apsw.Connection, *, new_epoch: bool, synchronous: str) -> str:
-    """Returns the epoch from now on. It is a new one if the log may have lost its end, as the ids of that end must
-    not be used again."""
+def _begin_run(connection: apsw.Connection, *, new_epoch: bool, synchronous: str) -> str:
+    """Notes that this server has opened the log. Returns the epoch from now on: a new one if `new_epoch` is set,
+    or if the log may have lost its end, as the ids of that end must not be used again."""
     epoch, last_synchronous, clean = _row(connection, "load_last_run")
     if new_epoch or not epoch or (last_synchronous != "full" and not clean):
         epoch = fresh_epoch()

@@ -9,7 +9,7 @@
 SELECT newest, newest_at, trimmed, bytes, forgotten, forgotten_at, messages, deletions FROM state;
 
 -- load_bounds --
--- The same, and when the oldest message was stored
+-- How far the log reaches, how much it retains, and when its oldest message was stored; 0 if it has none
 SELECT trimmed, newest, bytes, messages, coalesce((SELECT stored_at FROM messages ORDER BY seq LIMIT 1), 0)
 FROM state;
 
@@ -26,7 +26,8 @@ UPDATE state SET epoch = :epoch, synchronous = :synchronous, clean = 0;
 UPDATE state SET epoch = '';
 
 -- clamp_times --
--- Moves all times after `now` to `now`. `position`: the last message before those; times never decrease
+-- Moves all times after `now` to `now`. `position`: the last message whose time stays. As times never decrease, those
+-- of all later messages are moved
 UPDATE messages SET stored_at = :now WHERE seq > :position;
 UPDATE rooms SET newest_at = min(newest_at, :now), trimmed_at = min(trimmed_at, :now)
 WHERE newest_at > :now OR trimmed_at > :now;
@@ -85,7 +86,8 @@ CROSS JOIN keys ON keys.scope = requested.value ->> 0 AND keys.key = requested.v
 SELECT count(*) FROM keys WHERE gone = 1;
 
 -- forget_keys --
--- Forgets keys whose first message is gone: those stored up to `until`, and `more` others, the oldest first; at most `limit`
+-- Forgets keys whose first message is gone: those stored up to `until`, and in any case the `more` oldest; at most
+-- `limit` keys
 DELETE FROM keys WHERE (scope, key) IN (
     SELECT scope, key FROM (
         SELECT scope, key, stored_at, row_number() OVER (ORDER BY stored_at) AS number
@@ -231,7 +233,8 @@ INSERT INTO plain_cuttings VALUES (
 );
 
 -- load_unregistered --
--- The last message in the register, and the rooms of those after it. An empty register begins at the trimmed message
+-- The last message in the register, and each later message with its room. If the register is empty, the last trimmed
+-- message stands for its last one
 SELECT last, (SELECT json_group_array(json_array(room, seq)) FROM messages WHERE seq > last)
 FROM (SELECT coalesce((SELECT max(last) FROM register), trimmed) AS last FROM state);
 
@@ -268,7 +271,7 @@ SELECT json_group_array(json_array(room, messages, bytes, json((
 )))) FROM rooms WHERE room IN (SELECT value FROM json_each(:rooms));
 
 -- walk_rooms --
--- The first rooms with messages behind a name: how much they have, and when their oldest message was stored
+-- The first rooms with messages after a name: how much they have, and when their oldest message was stored
 SELECT json_group_array(json_array(room, messages, bytes, coalesce((
     SELECT stored_at FROM messages WHERE messages.room = found.room AND seq > found.trimmed ORDER BY seq LIMIT 1
 ), 0))) FROM (
@@ -345,8 +348,8 @@ SELECT json_group_array(json_array(seq, size, stored_at)) FROM (
 SELECT count(*) FROM rooms WHERE messages = 0;
 
 -- make_forget_rooms --
--- Makes forgetting rooms one INSERT: `count` empty ones, those that are empty for longest first, so that `forgotten`
--- grows
+-- Makes forgetting rooms one INSERT: the `count` empty rooms whose newest messages have the lowest seqs. `forgotten`
+-- becomes the highest of these seqs
 CREATE TEMP VIEW forgettings AS SELECT 0 AS count;
 
 CREATE TEMP TRIGGER forget INSTEAD OF INSERT ON forgettings BEGIN
@@ -367,8 +370,8 @@ INSERT INTO forgettings VALUES (:count);
 SELECT newest, forgotten, forgotten_at, ({trimmed}), deletions, ({deleted}), heads, bodies FROM state, ({page});
 
 -- deleted --
--- The single messages of some rooms after a seq that were deleted, with the numbers of their deletions; more of them
--- than a page has messages
+-- The deleted single messages of some rooms after a seq, each with the number of its deletion. The limit is higher than
+-- that of any page, so no deleted message of the page is left out
 SELECT json_group_array(json_array(room, seq, number)) FROM (
     SELECT room, seq, number FROM deleted
     WHERE {chosen} AND seq > :after AND seq < :before ORDER BY seq LIMIT 2000

@@ -1,7 +1,7 @@
 """Reads the database: one connection that cannot write, used by one thread at a time, never the event loop's.
 
-Every read is one statement, and so one short transaction: a long one would keep the write-ahead log from being
-emptied. A search that may take several statements is a `Search`: other reads run between its steps.
+Every statement is a short transaction of its own: a long one would keep the write-ahead log from being emptied. A
+search that may take long is a `Search`: other reads run between its steps.
 """
 
 from __future__ import annotations
@@ -102,24 +102,24 @@ class SqliteReader:
             parameters | chosen.parameters() | {"max_bytes": PAGE_BYTES, "start": start},
         )
         messages = unpack(heads, bodies)
-        cut = len(messages) >= limit or len(bodies or b"") >= PAGE_BYTES
+        full = len(messages) >= limit or len(bodies or b"") >= PAGE_BYTES
         end = newest if before is None else min(newest, max(after, before - 1))
         known = _rooms.decode(trimmed)
-        ends = {} if cut else {room: seq for room, *_, seq in known if seq <= end}
+        ends = {} if full else {room: seq for room, *_, seq in known if seq <= end}
         check_rooms_complete(messages, {room: seq for room, seq, *_ in known}, ends, after)
         unknown = watermark(forgotten, forgotten_at)
         losses = losses_between(chosen.selection, _by_room(known), unknown, start, chosen.before, self._between)
-        position = messages[-1].seq if cut and messages else end
+        position = messages[-1].seq if full and messages else end
         if gone := _deleted.decode(deleted):
             losses += [Loss(room, seq, 1, 0, number) for room, seq, number in gone]
             losses.sort(key=in_order)
             seqs = {seq for _, seq, _ in gone}
             messages = [message for message in messages if message.seq not in seqs]
-        return _PageRead(messages, position, losses, deletions, cut or end < min(newest, last))
+        return _PageRead(messages, position, losses, deletions, full or end < min(newest, last))
 
     def _between(self, room: str, after: int, last: int) -> int:
-        """An upper bound for a room's messages with after < seq <= last. `last` is gone, so it is in the
-        register."""
+        """An upper bound for how many messages with after < seq <= last a room had. `last` is gone, so it is in
+        the register."""
         register = self._register
         if register is None:
             [since] = self._row(QUERIES["begin_register"])
@@ -180,7 +180,7 @@ class SqliteReader:
         chosen = self._choose(selection, 0, before)
         position, end, remaining = None, NO_END if chosen.before is None else chosen.before, count
         while True:
-            # For many rooms, a statement looks at all messages.
+            # A statement for many rooms looks at the messages of all rooms, so only at `WALK_MESSAGES` of them.
             after = 0 if chosen.rooms is not None else max(0, end - 1 - WALK_MESSAGES)
             parameters = {"after": after, "before": end, "limit": min(remaining, WALK_MESSAGES)}
             statement = chosen.seek_statement(self._flags.deleted, self._flags.purging)

@@ -99,7 +99,8 @@ class RoomCaps:
         """How many messages were added to rooms in `over` since the last cut."""
 
     def forget(self) -> None:
-        """Empties the cache, as the last cut failed: the database may differ from what is cached."""
+        """Empties the cache after a failed job: the database may differ from it. The rooms that the last cut
+        brought down may still be over their rules."""
         self._rooms.clear()
         self.over |= self._brought_down
 

@@ -1,5 +1,5 @@
--- Version 2: rooms with rules of their own, single messages and rooms deleted. `seq` counts by one as messages are
--- stored; of each room all is retained from some message on, so over the whole log there may be holes.
+-- Version 2 adds rules for rooms, and deletes of single messages and of rooms. Each stored message gets the next `seq`.
+-- A room retains all its messages from some message on, but the whole log may now have holes.
 
 -- `capped`: the room's last message that a cap removed; later ones that are gone were deleted.
 ALTER TABLE rooms ADD COLUMN capped INTEGER NOT NULL DEFAULT 0;
@@ -26,8 +26,8 @@ CREATE TABLE purges (
     upto INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- The messages of each room, including gone ones: one row per 1,000 or so, `first` to `last`. `rooms`: {room: [seq, …]}.
--- A message is removed only after it is registered.
+-- The messages of each room, including gone ones. One row has the messages from `first` to `last`, about 1,000.
+-- `rooms`: {room: [seq, …]}. A message is removed only after it is registered.
 CREATE TABLE register (
     last INTEGER PRIMARY KEY,
     first INTEGER NOT NULL,

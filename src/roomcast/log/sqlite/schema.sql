@@ -41,8 +41,9 @@ CREATE TABLE keys (
 
 CREATE INDEX keys_first ON keys (first);
 
--- The log as a whole, one row. `forgotten`, `forgotten_at`: no message of a room that is not in `rooms` was
--- newer. `synchronous`, `clean`: how the last server waited for the disk, and whether it closed the log.
+-- The log as a whole, one row. `forgotten`, `forgotten_at`: an upper bound for the seq and the time of all messages of
+-- rooms that are not in `rooms`. `synchronous`, `clean`: how the last server waited for the disk, and whether it closed
+-- the log.
 CREATE TABLE state (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     epoch TEXT NOT NULL,

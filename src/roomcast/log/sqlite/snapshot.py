@@ -56,5 +56,5 @@ def _check_identity(connection: apsw.Connection, path: str) -> None:
     if version != len(MIGRATIONS):
         raise LogUnusable(
             f"{path} is of version {version}, and this roomcast reads version {len(MIGRATIONS)}: use the roomcast "
-            "that wrote it, or start this one's server with it once."
+            "that wrote it, or start a server of this roomcast with it once, which migrates it."
         )

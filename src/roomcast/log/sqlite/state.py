@@ -60,7 +60,7 @@ class ContentFlags:
         self.purging = purging
         """Whether deleted rooms may have rows left."""
         self.keyed = keyed
-        """Whether there may be idempotency keys."""
+        """Whether there may be idempotency keys whose first message is retained."""
 
     @property
     def any_deleted(self) -> bool:

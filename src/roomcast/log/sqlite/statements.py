@@ -47,8 +47,8 @@ class ChosenRooms(NamedTuple):
         return _page_of_many(span_count(self.selection.prefixes), purging)
 
     def seek_statement(self, deleted: bool, purging: bool) -> str:
-        """Finds the newest messages of these rooms, without those that `deleted` and `purging` say there may be:
-        single deleted messages, and rows that deleted rooms have left."""
+        """Finds the newest messages of these rooms. `deleted`: whether there may be single deleted messages, to be
+        left out. `purging`: the same for rows that deleted rooms have left."""
         if self.rooms is not None:
             return _seek_newest(_arm_count(self.rooms), deleted, purging)
         return _seek_newest_of_many(span_count(self.selection.prefixes), deleted, purging)

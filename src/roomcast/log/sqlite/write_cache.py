@@ -51,7 +51,8 @@ class WriteCache:
         self.forget_oldest()
 
     def forget_oldest(self) -> None:
-        """Empties the list of the oldest messages: some are gone, or have another size."""
+        """Empties the list of the oldest messages: some may be gone, have another size, or lack the time that a
+        new rule needs."""
         self._oldest, self._start, self._reach = [], 0, 0
         self.cut.clear()
 

@@ -3,8 +3,8 @@
 Laws:
 - A group of appends is one statement, and so one transaction that SQLite rolls back if any part of it fails. The
   group fails as a whole, but an append may be refused alone before it is written.
-- After a job that raised an error, everything cached is read from the database again. So a failure leaves no hole,
-  and the next append finds out by itself whether the disk is back.
+- After a job that raised an `apsw.Error`, everything cached is read from the database again. So a failure leaves
+  no hole, and the next append finds out by itself whether the disk is back.
 - Trimming is bounded: no commit and no step takes longer because there is more beyond the cap.
 - Nothing is written that would be lost: the files must lie where they were opened.
 """
@@ -106,9 +106,9 @@ class SqliteWriter:
         return self._trim(self._cache.state, TRIM_STEP, floor)
 
     def walk(self, after: str, floor: int | None) -> Committed:
-        """One step of a walk over all rooms, after the room `after`. It finds messages that must go without a
-        publish, and trims, but nothing after the seq `floor`. The answer is the last room that it looked at; None
-        at the end."""
+        """One step of a walk over all rooms, after the room `after`. It finds rooms whose messages must go even
+        if nobody publishes there. Then it trims, but nothing after the seq `floor`. The answer is the last room
+        looked at; None at the end."""
         rows: Sequence[tuple[str, int, int, int]] = ()
         if self._caps.rules.rules:
             rows = _walked.decode(self._database.value("walk_rooms", {"after": after, "limit": WALK_ROOMS}))
@@ -188,8 +188,9 @@ class SqliteWriter:
         sequencer: Sequencer | None = None,
         answers: Sequence[Any] = (),
     ) -> Committed:
-        """Brings the log to `state`, and removes what is beyond its caps: at most `limit` messages, and only
-        messages that are stored already."""
+        """Brings the log to `state`, and removes what is beyond its caps: only messages that are stored already,
+        and at most `limit`, or twice `CUT_AT` if that is more and rooms are cut. As many rows of deleted rooms may
+        go in addition."""
         before = self._cache.state
         end = before.newest if floor is None or floor > before.newest else floor
         cuts: Sequence[Cut] = ()
