@@ -160,7 +160,8 @@ class Engine:
             try:
                 return await self.tail.reached(newest)
             except Overtaken:  # another server of the log trimmed messages before they were read here
-                continue
+                if self.tail.outage:  # it began before this could wait again
+                    raise LogUnavailable(self.tail.outage) from None
 
     async def enforce(self, guard: Guard) -> None:
         """From now on, revocations in the log and a new configuration of `guard` also end streams."""
