@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import MutableMapping
 from dataclasses import fields
@@ -11,9 +12,12 @@ import pytest
 
 import roomcast
 from roomcast.app_settings import AppSettings
+from roomcast.auth.guard import Guard
+from roomcast.delivery.engine import Engine
 from roomcast.embed import Embedded
 from roomcast.model.errors import BadOption, Gone, Invalid, NotFound
 from roomcast.model.settings import Settings
+from roomcast.tasks import cancel
 
 
 def test_a_mistyped_option_fails_under_mypy_and_at_the_call_with_the_one_that_was_meant() -> None:
@@ -85,3 +89,44 @@ async def test_a_program_deletes_a_message_and_a_room() -> None:
             await live.delete(room="$orders")
         with pytest.raises(TypeError, match="one message by its id, or one room"):
             await live.delete()
+
+
+@pytest.mark.parametrize("ending", ["fails", "is cancelled"])
+async def test_an_opening_that_ends_while_revocations_are_read_leaves_no_log_open(
+    ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading: asyncio.Future[Engine] = asyncio.get_running_loop().create_future()
+
+    async def enforce(engine: Engine, guard: Guard) -> None:
+        reading.set_result(engine)
+        await asyncio.Future() if ending == "is cancelled" else 1 / 0
+
+    monkeypatch.setattr(Engine, "enforce", enforce)
+    before = asyncio.all_tasks()
+    live = roomcast.app(log="memory:")
+    publishing = asyncio.create_task(live.publish("orders", text="one"))
+    engine = await reading
+    if ending == "is cancelled":
+        assert live._opening
+        live._opening.cancel()
+    await asyncio.gather(publishing, return_exceptions=True)
+    assert asyncio.all_tasks() == before
+    assert engine.draining
+    assert live._opening is None
+
+
+async def test_a_closing_that_is_cancelled_while_it_drains_closes_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    draining = asyncio.Event()
+
+    async def drain() -> None:
+        draining.set()
+        await asyncio.Future()
+
+    before = asyncio.all_tasks()
+    live = roomcast.app(log="memory:")
+    await live.__aenter__()
+    monkeypatch.setattr(live, "drain", drain)
+    closing = asyncio.create_task(live.__aexit__(None, None, None))
+    await draining.wait()
+    await cancel([closing])
+    assert asyncio.all_tasks() == before
