@@ -52,6 +52,7 @@ class Engine:
         self.hub = hub
         self.tail = Tail(log, hub)
         self.streams = Streams(log, hub)
+        self.streams.logs_ends = settings.access_log
         self._recovery = Recovery(log, hub, self.tail, self.streams)
         self.followers_limit = settings.followers_limit
         self.answers = Budget(settings.answer_memory)
