@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import logging
 from collections.abc import MutableMapping
 from dataclasses import fields
 from typing import Any, assert_type
 
+import httpx
 import pytest
 
 import roomcast
 from roomcast.app_settings import AppSettings
+from roomcast.auth.guard import Guard
+from roomcast.delivery.engine import Engine
 from roomcast.embed import Embedded
 from roomcast.model.errors import BadOption, Gone, Invalid, NotFound
 from roomcast.model.settings import Settings
+from roomcast.tasks import cancel
+from tests.delivery.fakes import FakeConnection, follow
 
 
 def test_a_mistyped_option_fails_under_mypy_and_at_the_call_with_the_one_that_was_meant() -> None:
@@ -70,6 +77,45 @@ def test_a_value_that_an_option_cannot_have_is_refused_at_the_call(options: dict
         roomcast.app(**options)
 
 
+@pytest.mark.parametrize(
+    ("options", "who"),
+    [
+        ({"host": "0.0.0.0"}, "the server that runs the app decides"),
+        ({"port": 0}, "the server that runs the app decides"),
+        ({"page_port": 0}, "the server that runs the app decides"),
+        ({"workers": "auto"}, "the server that runs the app decides"),
+        ({"tls_cert": "cert.pem"}, "the server that runs the app decides"),
+        ({"tls_key": "key.pem"}, "the server that runs the app decides"),
+        ({"max_connections_per_address": 5}, "the server that runs the app decides"),
+        ({"log_format": "json"}, "the program's own logging decides"),
+        ({"log_level": "debug"}, "the program's own logging decides"),
+    ],
+)
+def test_an_option_that_can_have_no_effect_is_refused_unless_it_has_its_default(
+    options: dict[str, Any], who: str
+) -> None:
+    [name] = options
+    with pytest.raises(BadOption, match=f"{name} can have no effect in roomcast.app: {who}, so leave it out"):
+        roomcast.app(**options)
+    if (default := getattr(Settings(), name)) is not None:  # otherwise it is no value that can be given
+        assert_type(roomcast.app(log="memory:", **{name: default}), Embedded)
+
+
+@pytest.mark.parametrize("logs", [True, False])
+async def test_without_the_access_log_no_record_of_requests_and_streams_is_made(
+    logs: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with roomcast.app(log="memory:", access_log=logs) as live:
+        transport = httpx.ASGITransport(live)
+        async with httpx.AsyncClient(transport=transport, base_url="http://app.example") as client:
+            await client.get("/healthz")
+        engine = await live._engine()
+        follow(engine.streams, FakeConnection()).end("client")
+    lines = {record.name for record in caplog.records} & {"roomcast.access", "roomcast.streams"}
+    assert lines == ({"roomcast.access", "roomcast.streams"} if logs else set())
+
+
 async def test_a_program_deletes_a_message_and_a_room() -> None:
     async with roomcast.app(log="memory:") as live:
         first, second = [(await live.publish("orders", text=text))["id"] for text in ("one", "two")]
@@ -85,3 +131,44 @@ async def test_a_program_deletes_a_message_and_a_room() -> None:
             await live.delete(room="$orders")
         with pytest.raises(TypeError, match="one message by its id, or one room"):
             await live.delete()
+
+
+@pytest.mark.parametrize("ending", ["fails", "is cancelled"])
+async def test_an_opening_that_ends_while_revocations_are_read_leaves_no_log_open(
+    ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading: asyncio.Future[Engine] = asyncio.get_running_loop().create_future()
+
+    async def enforce(engine: Engine, guard: Guard) -> None:
+        reading.set_result(engine)
+        await asyncio.Future() if ending == "is cancelled" else 1 / 0
+
+    monkeypatch.setattr(Engine, "enforce", enforce)
+    before = asyncio.all_tasks()
+    live = roomcast.app(log="memory:")
+    publishing = asyncio.create_task(live.publish("orders", text="one"))
+    engine = await reading
+    if ending == "is cancelled":
+        assert live._opening
+        live._opening.cancel()
+    await asyncio.gather(publishing, return_exceptions=True)
+    assert asyncio.all_tasks() == before
+    assert engine.draining
+    assert live._opening is None
+
+
+async def test_a_closing_that_is_cancelled_while_it_drains_closes_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    draining = asyncio.Event()
+
+    async def drain() -> None:
+        draining.set()
+        await asyncio.Future()
+
+    before = asyncio.all_tasks()
+    live = roomcast.app(log="memory:")
+    await live.__aenter__()
+    monkeypatch.setattr(live, "drain", drain)
+    closing = asyncio.create_task(live.__aexit__(None, None, None))
+    await draining.wait()
+    await cancel([closing])
+    assert asyncio.all_tasks() == before

@@ -38,7 +38,8 @@ def app(**options: Any) -> Embedded:
 
     The options are those of `roomcast serve` by their names with underscores, such as `max_messages=1000`; sizes
     are bytes and times are seconds. Raises `TypeError` for an unknown name, with the one that was probably meant,
-    and `roomcast.model.errors.BadOption` for a value that an option cannot have.
+    and `roomcast.model.errors.BadOption` for a value that an option cannot have, and for an option that can have
+    no effect here, such as `port`: the server that runs the application decides.
 
     Two more options are a program's own. `rights` is an `async def` that is given the ASGI scope of a request and
     returns the `Rights` of whoever sent it, or None for a stranger, who may do what `anonymous` says. Without it,

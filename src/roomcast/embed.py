@@ -145,10 +145,12 @@ class Embedded:
             engine = await self._engine()
             self._closed = True
             self._release_signals()
-            await self.drain()
-            if self._guard:
-                self._guard.stop_fetching()
-            await engine.close()
+            try:
+                await self.drain()
+            finally:  # also if the host cancels it
+                if self._guard:
+                    self._guard.stop_fetching()
+                await engine.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI. Frameworks do not run the lifespan of a mounted application; a server runs that of the top one."""
@@ -179,7 +181,11 @@ class Embedded:
             unconfigured = Mode.OPEN if self._settings.rights is None else Mode.RIGHTS
             guard = await asyncio.to_thread(Guard.of, self._settings, unconfigured)
             engine = await Engine.open(self._settings)
-            await engine.enforce(guard)
+            try:
+                await engine.enforce(guard)
+            except BaseException:  # a log left open looks like an unclean stop
+                await engine.close()
+                raise
         except BaseException:
             self._opening = None
             raise

@@ -36,14 +36,17 @@ class TroubledLog(MemoryLog):
 
     def __init__(self, retention: Retention | None = None) -> None:
         super().__init__(retention or Retention())
-        self.away = ""
+        self.away = self.away_next = ""
+        """Why it is away now, and from the moment on that it is ahead."""
         self.told: Bounds | None = None
         self.looked_at = self.asked = 0
         self.reads: asyncio.Event | None = None
-        self.tail_fails = self.hangs = self.closed = self.is_ahead = False
+        self.tail_fails = self.hangs = self.closed = self.is_ahead = self.answers_late = False
 
     async def bounds(self) -> Bounds:
         self.looked_at += 1
+        if self.answers_late:
+            await asyncio.sleep(0)
         if self.away:
             raise LogUnavailable(self.away)
         told, self.told = self.told, None
@@ -60,6 +63,7 @@ class TroubledLog(MemoryLog):
             raise LogUnavailable("A page is damaged.")
         if self.is_ahead:
             self.is_ahead = False
+            self.away = self.away_next
             raise LogRestarted("trimming has overtaken this process")
         return super().consumer(name, self._consumers.newest if self.hangs else after)
 
@@ -150,6 +154,19 @@ async def test_a_log_that_is_trimmed_past_the_tail_at_the_start_is_followed_from
     assert engine.hub.position == 3
     assert await engine.ready() == ""
     await engine.close()
+
+
+@pytest.mark.parametrize("answers_late", [False, True])
+async def test_a_log_that_goes_away_while_it_is_read_anew_at_the_start_is_refused(
+    log: TroubledLog, answers_late: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    await store(log, "a", 3)
+    log.is_ahead, log.answers_late, log.away_next = True, answers_late, "Its disk cannot be read."
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(LogUnusable, match="Its disk cannot be read"):
+            await Engine.open(SETTINGS)
+    assert log.closed
+    assert [record for record in caplog.records if record.name == "roomcast.tail"] == []
 
 
 def test_the_hub_is_fed_the_newest_messages_that_are_retained() -> None:
@@ -267,7 +284,7 @@ async def test_after_a_restart_the_newest_are_the_logs_to_tell_until_they_were_f
 
 
 async def test_while_a_restarted_log_cannot_be_read_the_server_says_why_it_is_not_ready(
-    engine: Engine, log: TroubledLog
+    engine: Engine, log: TroubledLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     log.away = "It is read anew."
     log.restart_log()
@@ -278,6 +295,10 @@ async def test_while_a_restarted_log_cannot_be_read_the_server_says_why_it_is_no
     await until(lambda: engine.hub.epoch == "another")
     await engine.tail.reached(3)
     assert await engine.ready() == ""
+    assert [record.getMessage() for record in caplog.records if record.name == "roomcast.tail"] == [
+        "the log is away, followers wait; once it answers, all goes on by itself: It is read anew.",
+        "the log is back: nothing is left to do",
+    ]
 
 
 async def test_after_a_restart_of_the_log_the_server_is_not_ready_until_the_tail_knows(

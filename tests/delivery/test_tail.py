@@ -239,10 +239,14 @@ async def test_where_the_hub_fails_the_server_is_not_ready_until_it_is_followed_
         raise ZeroDivisionError
 
     log.brings.put_nowait(Batch(messages(1, 1), 0))
+    waiting = asyncio.create_task(tail.reached(1))
+    await asyncio.sleep(0)
     with monkeypatch.context() as failing:
         failing.setattr(hub, "feed", fail)
         with pytest.raises(ZeroDivisionError):
             await tail.run()
+    with pytest.raises(LogUnavailable, match="delivery failed"):
+        await within_patience(waiting)
     assert tail.outage == "delivery failed: see the server's log"
     log.brings.put_nowait(None)
     await tail.run()

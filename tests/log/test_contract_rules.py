@@ -52,6 +52,18 @@ async def test_losses_by_a_rule_are_told(open_log: Open) -> None:
     assert told(await log.read(rooms("b"), 0, 100), 0) == {}
 
 
+async def test_messages_of_other_rooms_show_how_much_was_lost_before_a_time(
+    open_log: Open, clock: list[int]
+) -> None:
+    log = await open_log(rooms=(RoomRule("a", max_messages=1),))
+    for clock[0], room in [(1_000, "a"), (2_000, "a"), (3_000, "b"), (4_000, "a"), (5_000, "a")]:
+        await publish(log, room)
+    await kept(log, [5], "a")
+    position = await log.seek_time(rooms("a"), 3_500)
+    page = await log.read(rooms("a"), position, 100)
+    assert (seqs(page.messages), told(page, position)) == ([5], {"a": 1})
+
+
 async def test_how_many_a_room_lost_by_its_rule_is_exact_however_much_lies_between(open_log: Open) -> None:
     log = await open_log(rooms=(RoomRule("a", max_messages=100),))
     for _ in range(10):

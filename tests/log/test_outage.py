@@ -42,6 +42,18 @@ def test_a_log_whose_history_has_changed_is_away_until_it_is_read_anew() -> None
 
 
 @pytest.mark.parametrize("why", [NOT_REACHED, HISTORY_CHANGED])
+def test_an_outage_is_logged_also_at_a_start_and_while_the_log_is_read_anew(
+    why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    outage = Outage(why)
+    outage.begin(LogUnavailable(why))  # what a call meanwhile raises is no news
+    for _ in range(2):
+        outage.begin(LogUnavailable("It is away."))
+    outage.end()
+    assert caplog.messages == [f"{AWAY}It is away.", "the log is back: nothing is left to do"]
+
+
+@pytest.mark.parametrize("why", [NOT_REACHED, HISTORY_CHANGED])
 def test_only_a_database_that_was_reached_before_is_back(why: str, caplog: pytest.LogCaptureFixture) -> None:
     outage = Outage(why)
     assert outage

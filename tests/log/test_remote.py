@@ -11,7 +11,7 @@ import pytest
 from msgspec import Raw
 
 from roomcast.log import consumers as feeding
-from roomcast.log.base import Batch, Bounds, Page
+from roomcast.log.base import Appended, Batch, Bounds, Page
 from roomcast.log.clock import now_ms
 from roomcast.log.remote import appends, calls
 from roomcast.log.remote import log as remote
@@ -199,6 +199,18 @@ async def test_a_call_under_way_when_the_log_process_ends_fails_at_once(
         await cancelled.wait()
 
 
+async def test_an_append_that_the_log_gives_up_may_be_stored(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_up: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+    given_up.cancel()
+    worker = await workers.start()
+    monkeypatch.setattr(workers.log, "append", lambda *arguments: given_up)
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(LogUnavailable, match="may be stored"):
+            await worker.append([draft()])
+
+
 async def test_an_append_of_the_turn_in_which_the_log_process_ends_is_refused(workers: Workers) -> None:
     worker = await workers.start()
     appending = worker.append([draft()])
@@ -254,6 +266,18 @@ async def test_a_log_whose_process_sends_nothing_is_away(monkeypatch: pytest.Mon
     assert worker.epoch == ""
     with pytest.raises(LogUnavailable):
         await worker.bounds()
+
+
+async def test_a_consumer_that_fails_at_once_is_not_opened_in_the_log_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would hold back trimming there. The link may be up already, and the status still be on its way."""
+    link, sent = Link(), list[msgspec.Struct]()
+    monkeypatch.setattr(link, "send", sent.append)
+    worker = RemoteLog(link)
+    with pytest.raises(LogUnavailable, match="is away"):
+        await next_batch(worker.consumer("delivery", 0))
+    assert sent == []
 
 
 async def test_an_unexpected_error_of_the_log_ends_only_its_call(

@@ -52,6 +52,7 @@ class Engine:
         self.hub = hub
         self.tail = Tail(log, hub)
         self.streams = Streams(log, hub)
+        self.streams.logs_ends = settings.access_log
         self._recovery = Recovery(log, hub, self.tail, self.streams)
         self.followers_limit = settings.followers_limit
         self.answers = Budget(settings.answer_memory)
@@ -160,7 +161,8 @@ class Engine:
             try:
                 return await self.tail.reached(newest)
             except Overtaken:  # another server of the log trimmed messages before they were read here
-                continue
+                if self.tail.outage:  # it began before this could wait again
+                    raise LogUnavailable(self.tail.outage) from None
 
     async def enforce(self, guard: Guard) -> None:
         """From now on, revocations in the log and a new configuration of `guard` also end streams."""

@@ -74,10 +74,13 @@ class Recovery:
     async def _bounds(self) -> Bounds:
         while True:
             try:
-                return await self._log.bounds()
+                bounds = await self._log.bounds()
             except LogUnavailable as error:
-                self._tail.outage = error.detail
+                self._tail.note(error.detail)
                 await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                self._tail.note("")
+                return bounds
 
 
 def first_position(bounds: Bounds) -> int:

@@ -47,6 +47,8 @@ class Streams:
         self.behind: set[Stream] = set()
         self.farthest_behind = 0
         """How many messages of the log the slowest stream has yet to pass, as last measured."""
+        self.logs_ends = True
+        """Whether the end of each stream is logged."""
         self.draining = False
         """Whether every stream ends, and none may begin."""
         self.opened = 0
@@ -120,7 +122,7 @@ class Streams:
         self.behind.discard(stream)
         self.hub.leave(stream.selection, stream.wire, sink)
         self.endings[reason] += 1
-        if logger.isEnabledFor(logging.INFO):
+        if self.logs_ends and logger.isEnabledFor(logging.INFO):
             fields: dict[str, Any] = {"rooms": stream.selection.texts(), "reason": reason}
             logger.info("a stream of %s ended: %s", ", ".join(fields["rooms"]), reason, extra={"fields": fields})
 

@@ -54,18 +54,19 @@ class Tail:
                 await self._follow()
                 return self.end()
             except LogUnavailable as error:
-                self._note(error.detail)
+                self.note(error.detail)
             except LogRestarted as error:
                 self._give_up(Overtaken(error.detail))
                 raise
             except Exception:
                 self.outage = "delivery failed: see the server's log"
+                self._give_up(LogUnavailable(self.outage))
                 raise
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def reached(self, position: int) -> None:
         """Returns when everything up to the seq `position` was fed to the hub. Raises `LogUnavailable` if the log
-        goes away or is closed before, and `Overtaken` if the tail starts over."""
+        goes away or is closed before, or delivery fails, and `Overtaken` if the tail starts over."""
         if self._hub.position < position:
             if self._ended:
                 raise LogUnavailable(self._ended)
@@ -78,12 +79,23 @@ class Tail:
         self._ended = "The log is closed."
         self._give_up(LogUnavailable(self._ended))
 
+    def note(self, outage: str) -> None:
+        """Notes why the log cannot be followed now; `outage` is empty if it can. When an outage begins, everybody
+        who waits is told. Once `announced` is set, its begin and its end are logged."""
+        if outage and not self.outage:
+            self._give_up(LogUnavailable(outage))
+        if self.announced and outage and not self.outage:
+            logger.warning("the log is away, followers wait; once it answers, all goes on by itself: %s", outage)
+        elif self.announced and self.outage and not outage:
+            logger.warning("the log is back: nothing is left to do")
+        self.outage = outage
+
     async def _follow(self) -> None:
         loop = asyncio.get_running_loop()
         if self._log.epoch != self._hub.epoch:
             raise LogRestarted("the log has a new epoch")
         async for batch in await self._consume():
-            self._note("")
+            self.note("")
             # A hole harms live followers only. All others are served from the log.
             if batch.missed and self._hub.audiences:
                 raise LogRestarted("messages were trimmed before they could be delivered here")
@@ -112,12 +124,3 @@ class Tail:
             if not future.done():
                 future.set_exception(type(why)(why.detail))  # each has a traceback of its own
         self._waiting.clear()
-
-    def _note(self, outage: str) -> None:
-        if outage and not self.outage:
-            self._give_up(LogUnavailable(outage))
-        if self.announced and outage and not self.outage:
-            logger.warning("the log is away, followers wait; once it answers, all goes on by itself: %s", outage)
-        elif self.announced and self.outage and not outage:
-            logger.warning("the log is back: nothing is left to do")
-        self.outage = outage

@@ -65,7 +65,7 @@ class Handler:
         self._cors = Cors(self._gate)
         self._forwarded = Forwarded(engine.settings.trusted_proxy, engine.settings.forwarded_header)
         self._admission = Admission(engine, guard, self._gate, self._forwarded)
-        self._logs_access = access.is_enabled()
+        self._logs_access = engine.settings.access_log and access.is_enabled()
         self._stream_numbers = count(1)
         self._audit = Audit()
         self.answers = engine.answers

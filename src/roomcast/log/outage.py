@@ -9,6 +9,9 @@ from roomcast.model.errors import LogUnavailable, LogUnusable, RoomcastError
 NOT_REACHED = "The database was not reached yet."
 HISTORY_CHANGED = "The log is read anew, as its history has changed."
 
+_UNTOLD = ("", NOT_REACHED, HISTORY_CHANGED)
+"""Reasons without a line in the server's log."""
+
 _log = logging.getLogger("roomcast.log")
 
 
@@ -33,11 +36,11 @@ class Outage:
             raise LogUnavailable(self.why)
 
     def begin(self, error: RoomcastError) -> None:
-        """Notes that the database cannot be read, because of `error`. Warns once per outage, except before the
-        database was ever reached; warns in any case if somebody must act."""
+        """Notes that the database cannot be read, because of `error`. Warns once per outage, also at a start, and
+        again if somebody must act."""
         # If waiting does not help, somebody must act, even if the database was already away for another reason.
-        news = isinstance(error, LogUnusable) and self.why != error.detail
-        if not self.why or news:
+        news = self.why in _UNTOLD or isinstance(error, LogUnusable)
+        if news and self.why != error.detail:
             _log.warning(
                 "the log is away, followers wait; once it answers, all goes on by itself: %s", error.detail
             )

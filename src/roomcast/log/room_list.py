@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
-from itertools import dropwhile
 from sys import maxunicode
 
 from roomcast.log.base import RoomSort
@@ -22,6 +21,10 @@ class RoomList:
         """Sorted by code points."""
         self._newest: dict[str, int] = {}
         """In the order of their newest message: a room with a new message moves to the end."""
+        self._past_rooms: list[str] = []
+        self._past_seqs: list[int] = []
+        """A copy of `_newest`, made by a walk from a seq, since a dict cannot be searched. 16 bytes a room.
+        Entries that have changed since then are skipped: their rooms have moved to the end, or are gone."""
 
     def note(self, room: str, seq: int) -> None:
         """Notes that `room` has a new message. Its `seq` is newer than that of every other room."""
@@ -42,6 +45,7 @@ class RoomList:
         """Removes all rooms."""
         self._names.clear()
         self._newest.clear()
+        self._past_rooms, self._past_seqs = [], []
 
     def walk(self, prefix: str, sort: RoomSort, after: str | int | None) -> Iterator[str]:
         """The rooms whose names begin with `prefix`, in the order `sort`. By name: only those after the name
@@ -63,10 +67,19 @@ class RoomList:
         return range(bisect_left(self._names, prefix), stop)
 
     def _by_newest(self, prefix: str, before: int | None) -> Iterator[str]:
-        rooms = reversed(self._newest.items())
-        if before is not None:
-            rooms = dropwhile(lambda item: item[1] >= before, rooms)
-        return (room for room, _ in rooms if room.startswith(prefix))
+        if before is None:
+            return (room for room in reversed(self._newest) if room.startswith(prefix))
+        if not self._past_seqs or self._past_seqs[-1] < before - 1:
+            self._past_rooms, self._past_seqs = list(self._newest), list(self._newest.values())
+        return self._by_newest_before(prefix, bisect_left(self._past_seqs, before))
+
+    def _by_newest_before(self, prefix: str, end: int) -> Iterator[str]:
+        """The rooms of the first `end` entries of the copy that have not changed, from the end."""
+        rooms, seqs = self._past_rooms, self._past_seqs
+        for index in range(end - 1, -1, -1):
+            room = rooms[index]
+            if room.startswith(prefix) and self._newest.get(room) == seqs[index]:
+                yield room
 
 
 def prefix_end(prefix: str) -> str | None:

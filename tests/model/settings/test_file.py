@@ -47,6 +47,12 @@ def test_sizes_and_times_are_numbers_or_have_a_unit(path: Path) -> None:
     }
 
 
+def issuer(number: int, names: str = "iss audience") -> str:
+    """An issuer of five lines with the columns `names`; a blank line stands for one that is missing."""
+    given = [f"{name} = 'x{number}'" if name in names else "" for name in ("iss", "audience")]
+    return "\n".join(["[[issuer]]", *given, "jwks = 'https://x.example/jwks'", ""]) + "\n"
+
+
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
@@ -74,6 +80,9 @@ def test_sizes_and_times_are_numbers_or_have_a_unit(path: Path) -> None:
         (KEY.replace("['*']", "[]"), 1, "[[key]] may do nothing: give it read or publish"),
         (KEY.replace("aa", "rck_a_"), 3, "[[key]] sha256 must be 64 digits of lower-case hex"),
         (KEY.replace("aa", "AA"), 3, "[[key]] sha256 must be 64 digits of lower-case hex"),
+        (issuer(1, "") + issuer(2), 1, "[[issuer]] needs iss and audience where there are several issuers"),
+        (issuer(1) + issuer(2) + issuer(3, "iss"), 11, "[[issuer]] needs audience where"),
+        (issuer(1) + issuer(1), 6, "'x1' is the iss of another [[issuer]]"),
         ("anonymous = 'read:*'\n", 1, "anonymous must be a list of texts, not 'read:*': write ['read:*']"),
         ("anonymous = { reed = [] }\n", 1, "publish, streams, publish_rate, publish_burst, not 'reed'"),
         ("anonymous = { read = '*' }\n", 1, "anonymous read must be a list of texts, not '*': write ['*']"),

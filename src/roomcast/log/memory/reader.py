@@ -65,10 +65,16 @@ class MemoryReader:
     def seek_time(self, selection: Selection, since: int) -> int:
         """The position after which the messages of `selection` stored at or after `since` (ms since 1970)
         begin."""
-        position = position_before(selection, self._trimmings(selection), self._content.forgotten, since)
-        if selection.prefixes:
-            return max(position, self._last_before(list(self._content.messages), since))
-        return max([position, *(self._last_before(index.all(), since) for index in self._known_rooms(selection))])
+        content = self._content
+        position = position_before(selection, self._trimmings(selection), content.forgotten, since)
+        if not selection.prefixes:
+            rooms = self._known_rooms(selection)
+            position = max([position, *(self._last_before(index.all(), since) for index in rooms)])
+            unknown = content.forgotten.seq if len(rooms) < len(selection.rooms) else 0
+            if position >= max([unknown, *(index.trimmed.seq for index in rooms)]):
+                return position
+        # Messages of other rooms also show which of the lost ones are older than `since`.
+        return max(position, self._last_before(list(content.messages), since))
 
     def fetch(self, after: int) -> Sequence[Message]:
         """The first messages of the whole log after the seq `after`; at most `FETCH_MESSAGES`."""

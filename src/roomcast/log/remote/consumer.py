@@ -6,7 +6,7 @@ import asyncio
 from typing import Protocol
 
 from roomcast.log.base import Batch
-from roomcast.log.remote.frames import CloseConsumer, ConsumerBatch, FromWorker, NextBatch, OpenConsumer, batch_of
+from roomcast.log.remote.frames import CloseConsumer, ConsumerBatch, FromWorker, NextBatch, batch_of
 from roomcast.model.errors import RoomcastError
 
 
@@ -41,7 +41,6 @@ class RemoteConsumer:
         self._failed: RoomcastError | None = None
         self._ended = False
         self._changed = asyncio.Event()
-        log.send(OpenConsumer(number, name, after))
 
     def __aiter__(self) -> RemoteConsumer:
         return self

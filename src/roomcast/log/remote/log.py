@@ -23,6 +23,7 @@ from roomcast.log.remote.frames import (
     FromLog,
     FromWorker,
     LogStatus,
+    OpenConsumer,
     RequestFailed,
     RevocationList,
 )
@@ -152,6 +153,7 @@ class RemoteLog:
             consumer.fail(LogUnavailable(why))
         else:
             self._consumers[number] = consumer
+            self.send(OpenConsumer(number, name, after))
         return consumer
 
     def positions(self) -> Mapping[str, int]:

@@ -35,8 +35,10 @@ from roomcast.log.remote.frames import (
     encode,
     framed,
 )
-from roomcast.model.errors import RoomcastError
+from roomcast.model.errors import LogUnavailable, RoomcastError
 from roomcast.model.message import Message
+
+_GIVEN_UP = "The log gave this up, and it may be stored: send it again with the same Idempotency-Key."
 
 logger = logging.getLogger("roomcast.log")
 
@@ -168,7 +170,7 @@ class WorkerConnection(asyncio.Protocol):
             answer.add_done_callback(partial(self._note_outcome, number))
 
     def _note_outcome(self, number: int, answer: asyncio.Future[Appended]) -> None:
-        error = None if answer.cancelled() else answer.exception()
+        error = LogUnavailable(_GIVEN_UP) if answer.cancelled() else answer.exception()
         if error is not None:
             self._refused.append((number, *encode_error(error)))
         else:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from roomcast.model.loopback import is_loopback
 from roomcast.model.settings.kinds import Checked, Paths, Repeated, Switch, Text, described
 from roomcast.model.settings.limits import LimitColumns
-from roomcast.model.settings.section import column
+from roomcast.model.settings.section import BadRow, column
 from roomcast.model.settings.template import parse_template
 
 SYMMETRIC = ("HS256",)
@@ -85,12 +85,12 @@ class Issuer(LimitColumns):
 
 
 def check_distinct(rows: tuple[Any, ...]) -> None:
-    """Raises `ValueError` if `rows` are several issuers whose tokens could not be told apart."""
+    """Raises `BadRow` or `ValueError` if `rows` are several issuers whose tokens could not be told apart."""
     if len(rows) < 2:
         return
-    for row in rows:
+    for index, row in enumerate(rows):
         missing = [name for name in ("iss", "audience") if getattr(row, name) is None]
         if missing:
-            raise ValueError(f"needs {' and '.join(missing)} where there are several issuers")
+            raise BadRow(f"[[issuer]] needs {' and '.join(missing)} where there are several issuers", index)
     if len({row.iss for row in rows}) < len(rows):
         raise ValueError(f"{rows[-1].iss!r:.200} is the iss of another [[issuer]]: give it one row")

@@ -45,7 +45,8 @@ class Section:
     row: type
     """The dataclass of a row."""
     check_rows: Callable[[tuple[Any, ...]], None] | None = None
-    """Checks rows that are each valid. Raises `ValueError` if the last one conflicts with the others."""
+    """Checks rows that are each valid. Raises `ValueError` if the last one conflicts with the others, and `BadRow`
+    if another one is wrong because there are others."""
 
     def from_value(self, value: object) -> tuple[Row, ...]:
         """Returns the rows that a file gives as tables, or a call as rows. Raises `BadRow`, which names the bad
