@@ -45,6 +45,8 @@ class Lock:
     def __init__(self) -> None:
         self.acquired = self.released = 0
         self.queueing = self.continues = False
+        self.trouble: Exception | None = None
+        """The error of the next releases."""
 
     async def acquire(self) -> int:
         self.acquired += 1
@@ -58,6 +60,8 @@ class Lock:
 
     async def release(self, newest: int) -> None:
         self.released += 1
+        if self.trouble:
+            raise self.trouble
 
 
 class Writing:
@@ -158,6 +162,12 @@ async def test_a_defect_refuses_its_group_and_the_writer_goes_on(
         await writing.append()
     assert "LookupError: a defect" in caplog.text
     assert await writing.append() == [1]
+
+
+async def test_a_ticket_counter_that_holds_no_numbers_does_not_end_the_writer(writing: Writing) -> None:
+    writing.lock.trouble = OverflowError("infinity")
+    assert [await writing.append() for _ in range(2)] == [[1], [2]]
+    assert writing.lock.released
 
 
 async def test_a_turn_goes_on_as_long_as_more_is_published(writing: Writing) -> None:

@@ -118,8 +118,9 @@ class MongoWriter:
                 del self._tail.own_writes[nonce]
             self._group = {}
             if not (self._lock.may_continue() and await self._more()):
-                # The next write reports an outage. The other errors mean that the counter was overwritten by hand.
-                with suppress(PyMongoError, TypeError, ValueError):
+                # The next write reports an outage. Any other error means that the counter was overwritten by hand:
+                # the lock is only advice, and the writer must not end.
+                with suppress(Exception):
                     await self._lock.release(self._tail.newest)
 
     async def _more(self) -> bool:
