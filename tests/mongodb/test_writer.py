@@ -12,7 +12,6 @@ from pymongo.errors import AutoReconnect, BulkWriteError, OperationFailure
 from roomcast.log.append_queue import AppendRequest
 from roomcast.log.consumers import Consumers
 from roomcast.log.mongodb import writer as mongodb_writer
-from roomcast.log.mongodb.documents import AppendDocument
 from roomcast.log.mongodb.opening import MongoTuning, Store
 from roomcast.log.mongodb.reader import MongoReader
 from roomcast.log.mongodb.rooms import KnownRooms
@@ -22,9 +21,9 @@ from roomcast.log.mongodb.view import View
 from roomcast.log.mongodb.writer import MongoWriter
 from roomcast.log.outage import HISTORY_CHANGED, HistoryChanged
 from roomcast.log.register import Register
+from roomcast.log.sequencer import KeyedAppend
 from roomcast.log.trimming import watermark
 from roomcast.model.errors import LogUnavailable, RoomcastError
-from roomcast.model.message import Message
 from roomcast.model.retention import Retention
 from tests.log.steps import draft, key, seqs, until
 
@@ -72,8 +71,8 @@ class Writing:
         """The errors of the next inserts."""
         self.inserted: list[int] = []
         """The seqs of the inserted documents."""
-        self.found: Callable[[], Sequence[AppendDocument]] = list
-        """The documents that have the keys of a group."""
+        self.found: Callable[[], dict[str, KeyedAppend]] = dict
+        """The appends that have the keys of a group."""
         self.history_changes = self.reads = 0
         self.view = view()
         self.lock = Lock()
@@ -103,7 +102,7 @@ class Writing:
             raise self.errors.pop(0)
         self.inserted += [int(one["_id"]) for one in documents]
 
-    async def _with_keys(self, keys: Sequence[str]) -> Sequence[AppendDocument]:
+    async def _with_keys(self, keys: Sequence[str]) -> dict[str, KeyedAppend]:
         return self.found()
 
     async def _catch_up(self) -> None:
@@ -140,9 +139,7 @@ async def test_a_writer_that_lost_its_number_twice_in_a_row_takes_tickets(writin
 
 
 async def test_a_key_that_another_process_has_just_stored_is_read_first(writing: Writing) -> None:
-    message = Message(1, "a", None, 1, 0, b"{}")
-    stored = AppendDocument([message], [NOTHING], 5, 0, 0, 2, "0:k", b"digest")
-    answers = [[stored], []]
+    answers = [{"0:k": KeyedAppend(b"digest", 1, 1, 1)}, {}]
     writing.found = lambda: answers.pop(0)
     assert await writing.append("k") == [1]
     assert (writing.inserted, writing.reads) == ([1], 1)

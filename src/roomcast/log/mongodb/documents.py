@@ -21,6 +21,7 @@ import msgspec
 from bson import DatetimeMS, Int64
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from roomcast.log.sequencer import KeyedAppend
 from roomcast.log.trimming import Trimming
 from roomcast.model.errors import TooLarge
 from roomcast.model.message import Draft, Message
@@ -213,6 +214,20 @@ def ends_of(document: Document) -> DocumentEnds:
     own = document["roomcast"]
     at, first, last = int(document["timestamp"]), int(document["_id"]), int(own["last"])
     return DocumentEnds(first, last, at, int(own["before"]), int(own["size"]), int(own["nonce"]))
+
+
+def keyed_append(document: Document) -> tuple[str, KeyedAppend]:
+    """The idempotency key of `document`, and its append. `document` has at least the fields of `ENDS`, and a key.
+    Raises as `from_document` does."""
+    own, ends = document["roomcast"], ends_of(document)
+    return own["key"], KeyedAppend(own.get("digest", b""), ends.first, ends.last - ends.first + 1, ends.stored_at)
+
+
+def rooms_of(document: Document) -> list[tuple[int, str]]:
+    """The seq and the room of each message of `document`, which has at least the field `room`. Raises as
+    `from_document` does."""
+    room = document["room"]
+    return list(enumerate([room] if isinstance(room, str) else room, int(document["_id"])))
 
 
 def _message(seq: int, at: int, part: Document) -> Message:

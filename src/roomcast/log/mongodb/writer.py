@@ -179,22 +179,22 @@ class MongoWriter:
         for nonce, answer in answers.items():
             waiting[nonce].resolve(answer)
 
-    async def _known(self, view: View, requested: Sequence[Idempotency | None]) -> dict[str, AppendDocument]:
-        """The documents that have one of these idempotency keys, by key."""
+    async def _known(self, view: View, requested: Sequence[Idempotency | None]) -> dict[str, KeyedAppend]:
+        """The appends that have one of these idempotency keys, by key."""
         keys = [key_of(one.scope, one.key) for one in requested if one]
         if not keys:
             return {}
         found = await self._reader.with_keys(keys)
-        if any(entry.last > view.newest for entry in found):
+        if any(one.first + one.size - 1 > view.newest for one in found.values()):
             raise _OtherProcessWrote
-        return {entry.key: entry for entry in found if entry.key}
+        return found
 
     def _sequence(
-        self, view: View, waiting: dict[int, PendingAppend], known: dict[str, AppendDocument]
+        self, view: View, waiting: dict[int, PendingAppend], known: dict[str, KeyedAppend]
     ) -> tuple[list[AppendDocument], dict[int, AppendAnswer]]:
         """The documents to insert, and the answer to each append once they are stored."""
         requested = [p.request.idempotency for p in waiting.values() if p.request.idempotency]
-        entries = {
+        keyed = {
             (one.scope, one.key): known[key_of(one.scope, one.key)]
             for one in requested
             if key_of(one.scope, one.key) in known
@@ -204,7 +204,7 @@ class MongoWriter:
             view.newest,
             self._clock.now(view.retained_at),
             lambda room: view.rooms.newest_of(room).seq,
-            {key: KeyedAppend(e.digest, e.first, len(e.messages), e.stored_at) for key, e in entries.items()},
+            keyed,
         )
         chain = Chain(view)
         answers: dict[int, AppendAnswer] = {}
