@@ -288,9 +288,12 @@ FROM unnest($2::text[], $3::text[]) AS span (first, past)
 JOIN roomcast.rooms AS r ON r.room >= span.first AND r.room < span.past WHERE r.trimmed > $4;
 
 -- deleted --
--- The messages of a selection that were deleted one by one; they have an index of their own
+-- The messages of a selection that were deleted one by one, up to the end of the page: a page may pass any number of
+-- them. They have an index of their own
 SELECT m.room, m.seq, m.deleted FROM roomcast.messages AS m
-WHERE m.deleted IS NOT NULL AND m.seq > $4 AND m.seq <= $5 AND {chosen} AND {live} ORDER BY m.seq LIMIT 2000;
+WHERE m.deleted IS NOT NULL AND m.seq > $4 AND m.seq <= (
+    SELECT CASE WHEN p.count >= $6 OR p.size >= $7 THEN p.seqs[p.count] ELSE $5 END FROM p
+) AND {chosen} AND {live} ORDER BY m.seq;
 
 -- oldest --
 -- The oldest message of a selection
