@@ -605,6 +605,8 @@ async def test_read_preference_and_write_concern_are_taken_from_the_string(
         "majority",
     )
     assert concerns("?w=1") == ({"w": 1}, "local")
+    assert concerns("?w=2") == ({"w": 2, "wtimeout": 5_000}, "local")
+    assert concerns("?w=nearby&wtimeoutMS=50") == ({"w": "nearby", "wtimeout": 50}, "local")
     assert not caplog.messages
     concerns("?readPreference=secondary")
     assert "readPreference is not used" in caplog.text

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from pymongo.errors import AutoReconnect, BulkWriteError, OperationFailure
+from pymongo.errors import AutoReconnect, BulkWriteError, OperationFailure, WriteConcernError
 
 from roomcast.log.append_queue import AppendRequest
 from roomcast.log.consumers import Consumers
 from roomcast.log.mongodb import writer as mongodb_writer
+from roomcast.log.mongodb.documents import AppendDocument
 from roomcast.log.mongodb.opening import MongoTuning, Store
 from roomcast.log.mongodb.reader import MongoReader
 from roomcast.log.mongodb.rooms import KnownRooms
@@ -24,6 +25,7 @@ from roomcast.log.register import Register
 from roomcast.log.sequencer import KeyedAppend
 from roomcast.log.trimming import watermark
 from roomcast.model.errors import LogUnavailable, RoomcastError
+from roomcast.model.message import Message
 from roomcast.model.retention import Retention
 from tests.log.steps import draft, key, seqs, until
 
@@ -73,7 +75,11 @@ class Writing:
         """The seqs of the inserted documents."""
         self.found: Callable[[], dict[str, KeyedAppend]] = dict
         """The appends that have the keys of a group."""
-        self.history_changes = self.reads = 0
+        self.history_changes = self.reads = self.confirmed = 0
+        self.finds_own = False
+        """Whether a read finds the writes whose answer was lost."""
+        self.unconfirmed: list[Exception] = []
+        """The errors of the next confirmations."""
         self.view = view()
         self.lock = Lock()
         messages = SimpleNamespace(insert_many=self._insert)
@@ -90,6 +96,7 @@ class Writing:
         store = Store("mongodb://127.0.0.1:1/x")
         self.store = store
         store.messages = cast(Any, messages)
+        store.confirm = self._confirm  # type: ignore[method-assign]
         self.writer = MongoWriter(store, cast(MongoReader, reader), cast(MongoTail, tail), QUICK)
         self.writer._lock = cast(TicketLock, self.lock)
 
@@ -107,6 +114,15 @@ class Writing:
 
     async def _catch_up(self) -> None:
         self.reads += 1
+        if self.finds_own:
+            own = self.writer._tail.own_writes
+            messages = [Message(1, "a", None, 1, 0, b"{}")]
+            own.update((nonce, AppendDocument(messages, [NOTHING], nonce, 0, 0, 2)) for nonce in own)
+
+    async def _confirm(self) -> None:
+        if self.unconfirmed:
+            raise self.unconfirmed.pop(0)
+        self.confirmed += 1
 
     def _note_history_change(self) -> LogUnavailable:
         self.history_changes += 1
@@ -126,6 +142,38 @@ async def test_a_write_that_fails_is_repeated_after_its_outcome_was_read(writing
     assert await writing.append() == [1]
     assert (writing.inserted, writing.reads) == ([1], 2)
     assert writing.writer.unwritable == ""
+
+
+async def test_a_write_whose_answer_was_lost_is_answered_once_it_is_confirmed(writing: Writing) -> None:
+    writing.errors = [AutoReconnect("gone")]
+    writing.finds_own = True
+    writing.unconfirmed = [WriteConcernError("no", 64), WriteConcernError("no", 64)]
+    assert await writing.append() == [1]
+    assert (writing.inserted, writing.unconfirmed, writing.reads, writing.confirmed) == ([], [], 3, 1)
+
+
+async def test_a_known_key_is_answered_once_its_first_append_is_confirmed(writing: Writing) -> None:
+    await writing.append()
+    assert writing.confirmed == 0
+    writing.found = lambda: {"0:k": KeyedAppend(b"digest", 1, 1, 1)}
+    writing.unconfirmed = [WriteConcernError("no", 64)]
+    assert await writing.append("k") == [1]
+    assert (writing.inserted, writing.unconfirmed, writing.confirmed) == ([1], [], 1)
+
+
+@pytest.mark.parametrize(("options", "writes"), [("", 0), ("?w=1", 0), ("?w=2", 1), ("?w=nearby", 1)])
+async def test_a_confirmation_costs_a_write_only_if_reads_see_unconfirmed_documents(
+    options: str, writes: int
+) -> None:
+    store, made = Store(f"mongodb://127.0.0.1:1/x{options}"), []
+
+    async def update_one(*change: object) -> None:
+        made.append(change)
+
+    store.metadata = cast(Any, SimpleNamespace(update_one=update_one))
+    await store.confirm()
+    assert len(made) == writes
+    await store.close()
 
 
 async def test_a_writer_that_lost_its_number_twice_in_a_row_takes_tickets(writing: Writing) -> None:

@@ -5,6 +5,7 @@ Laws:
   processes.
 - An append keeps its nonce over all attempts. If the database did not answer a write, the writer reads the outcome
   before it answers or writes anything: there is either a document with its nonce, or another one with its number.
+  A document that was read is answered once it is confirmed.
 - A number is used only if the view was just read to be complete. The unique index cannot reject a number whose
   document was already trimmed, so a process that was paused for longer than the retention could otherwise reuse
   one. If the write itself took that long, the writer checks it before it answers, and deletes it if it is out of
@@ -159,13 +160,15 @@ class MongoWriter:
         """Reads the outcome of the last write, and what other processes wrote."""
         await self._check_place()
         await self._tail.catch_up()
-        self._answer_stored()
+        await self._answer_stored()
         self._unsure = False
 
-    def _answer_stored(self) -> None:
-        for nonce, pending in self._group.items():
-            if entry := self._tail.own_writes.get(nonce):
-                pending.resolve(Appended(entry.messages, False))
+    async def _answer_stored(self) -> None:
+        found = {nonce: entry for nonce in self._group if (entry := self._tail.own_writes.get(nonce))}
+        if found:
+            await self._store.confirm()
+        for nonce, entry in found.items():
+            self._group[nonce].resolve(Appended(entry.messages, False))
 
     async def _attempt(self, view: View) -> None:
         """Inserts all appends that have no answer yet."""
@@ -176,6 +179,8 @@ class MongoWriter:
         entries, answers = self._sequence(view, waiting, known)
         if entries:
             await self._insert(view, entries)
+        else:  # only known keys: what they stored may not be confirmed yet
+            await self._store.confirm()
         for nonce, answer in answers.items():
             waiting[nonce].resolve(answer)
 
