@@ -1,5 +1,5 @@
-"""When a client is told that its id is newer than the log: the situations of docs/gaps.md, as far as a log in memory
-or in SQLite can be in them."""
+"""When a client is told that its id is newer than the log, in the situations of docs/gaps.md that a log in memory
+or in SQLite can be in."""
 
 from __future__ import annotations
 

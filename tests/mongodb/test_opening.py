@@ -65,6 +65,23 @@ async def test_the_caps_of_a_collection_that_is_gone_stay_as_they_were() -> None
     assert (read.retention, found) == (Retention(5, 256), [])
 
 
+@pytest.mark.parametrize(
+    ("caps", "warns"),
+    [
+        (Retention(100, 5_120), False),
+        (Retention(100, 5_000), False),
+        (Retention(355, 5_120), True),
+        (Retention(101, 5_120), True),
+        (Retention(100, 5_256), True),
+    ],
+)
+async def test_only_the_size_may_be_larger_than_configured_because_the_server_rounds_it(
+    caps: Retention, warns: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    MongoCaps(cast(Store, SimpleNamespace()), Retention(100, 5_000), 60.0).note(caps)
+    assert bool(caplog.messages) == warns
+
+
 def topology(*errors: Exception | None, set_name: str | None = None, known: bool = False) -> TopologyDescription:
     """The driver's view of servers, each with its error."""
     servers = {

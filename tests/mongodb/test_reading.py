@@ -105,8 +105,8 @@ class Ranges:
         self._entries = entries
         self._oldest = oldest
 
-    async def since(self, first: int) -> Sequence[AppendDocument]:
-        return self._entries
+    async def range_since(self, first: int) -> tuple[Sequence[AppendDocument], bool]:
+        return self._entries, True
 
     async def oldest(self) -> DocumentEnds | None:
         return self._oldest

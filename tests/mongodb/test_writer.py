@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from pymongo.errors import AutoReconnect, BulkWriteError, OperationFailure
+from pymongo.errors import AutoReconnect, BulkWriteError, OperationFailure, WriteConcernError
 
 from roomcast.log.append_queue import AppendRequest
 from roomcast.log.consumers import Consumers
@@ -22,6 +22,7 @@ from roomcast.log.mongodb.view import View
 from roomcast.log.mongodb.writer import MongoWriter
 from roomcast.log.outage import HISTORY_CHANGED, HistoryChanged
 from roomcast.log.register import Register
+from roomcast.log.sequencer import KeyedAppend
 from roomcast.log.trimming import watermark
 from roomcast.model.errors import LogUnavailable, RoomcastError
 from roomcast.model.message import Message
@@ -45,6 +46,8 @@ class Lock:
     def __init__(self) -> None:
         self.acquired = self.released = 0
         self.queueing = self.continues = False
+        self.trouble: Exception | None = None
+        """The error of the next releases."""
 
     async def acquire(self) -> int:
         self.acquired += 1
@@ -58,6 +61,8 @@ class Lock:
 
     async def release(self, newest: int) -> None:
         self.released += 1
+        if self.trouble:
+            raise self.trouble
 
 
 class Writing:
@@ -68,9 +73,13 @@ class Writing:
         """The errors of the next inserts."""
         self.inserted: list[int] = []
         """The seqs of the inserted documents."""
-        self.found: Callable[[], Sequence[AppendDocument]] = list
-        """The documents that have the keys of a group."""
-        self.history_changes = self.reads = 0
+        self.found: Callable[[], dict[str, KeyedAppend]] = dict
+        """The appends that have the keys of a group."""
+        self.history_changes = self.reads = self.confirmed = 0
+        self.finds_own = False
+        """Whether a read finds the writes whose answer was lost."""
+        self.unconfirmed: list[Exception] = []
+        """The errors of the next confirmations."""
         self.view = view()
         self.lock = Lock()
         messages = SimpleNamespace(insert_many=self._insert)
@@ -87,6 +96,7 @@ class Writing:
         store = Store("mongodb://127.0.0.1:1/x")
         self.store = store
         store.messages = cast(Any, messages)
+        store.confirm = self._confirm  # type: ignore[method-assign]
         self.writer = MongoWriter(store, cast(MongoReader, reader), cast(MongoTail, tail), QUICK)
         self.writer._lock = cast(TicketLock, self.lock)
 
@@ -99,11 +109,20 @@ class Writing:
             raise self.errors.pop(0)
         self.inserted += [int(one["_id"]) for one in documents]
 
-    async def _with_keys(self, keys: Sequence[str]) -> Sequence[AppendDocument]:
+    async def _with_keys(self, keys: Sequence[str]) -> dict[str, KeyedAppend]:
         return self.found()
 
     async def _catch_up(self) -> None:
         self.reads += 1
+        if self.finds_own:
+            own = self.writer._tail.own_writes
+            messages = [Message(1, "a", None, 1, 0, b"{}")]
+            own.update((nonce, AppendDocument(messages, [NOTHING], nonce, 0, 0, 2)) for nonce in own)
+
+    async def _confirm(self) -> None:
+        if self.unconfirmed:
+            raise self.unconfirmed.pop(0)
+        self.confirmed += 1
 
     def _note_history_change(self) -> LogUnavailable:
         self.history_changes += 1
@@ -125,6 +144,38 @@ async def test_a_write_that_fails_is_repeated_after_its_outcome_was_read(writing
     assert writing.writer.unwritable == ""
 
 
+async def test_a_write_whose_answer_was_lost_is_answered_once_it_is_confirmed(writing: Writing) -> None:
+    writing.errors = [AutoReconnect("gone")]
+    writing.finds_own = True
+    writing.unconfirmed = [WriteConcernError("no", 64), WriteConcernError("no", 64)]
+    assert await writing.append() == [1]
+    assert (writing.inserted, writing.unconfirmed, writing.reads, writing.confirmed) == ([], [], 3, 1)
+
+
+async def test_a_known_key_is_answered_once_its_first_append_is_confirmed(writing: Writing) -> None:
+    await writing.append()
+    assert writing.confirmed == 0
+    writing.found = lambda: {"0:k": KeyedAppend(b"digest", 1, 1, 1)}
+    writing.unconfirmed = [WriteConcernError("no", 64)]
+    assert await writing.append("k") == [1]
+    assert (writing.inserted, writing.unconfirmed, writing.confirmed) == ([1], [], 1)
+
+
+@pytest.mark.parametrize(("options", "writes"), [("", 0), ("?w=1", 0), ("?w=2", 1), ("?w=nearby", 1)])
+async def test_a_confirmation_costs_a_write_only_if_reads_see_unconfirmed_documents(
+    options: str, writes: int
+) -> None:
+    store, made = Store(f"mongodb://127.0.0.1:1/x{options}"), []
+
+    async def update_one(*change: object) -> None:
+        made.append(change)
+
+    store.metadata = cast(Any, SimpleNamespace(update_one=update_one))
+    await store.confirm()
+    assert len(made) == writes
+    await store.close()
+
+
 async def test_a_writer_that_lost_its_number_twice_in_a_row_takes_tickets(writing: Writing) -> None:
     for _ in range(3):
         writing.errors = [DUPLICATE]
@@ -136,9 +187,7 @@ async def test_a_writer_that_lost_its_number_twice_in_a_row_takes_tickets(writin
 
 
 async def test_a_key_that_another_process_has_just_stored_is_read_first(writing: Writing) -> None:
-    message = Message(1, "a", None, 1, 0, b"{}")
-    stored = AppendDocument([message], [NOTHING], 5, 0, 0, 2, "0:k", b"digest")
-    answers = [[stored], []]
+    answers = [{"0:k": KeyedAppend(b"digest", 1, 1, 1)}, {}]
     writing.found = lambda: answers.pop(0)
     assert await writing.append("k") == [1]
     assert (writing.inserted, writing.reads) == ([1], 1)
@@ -158,6 +207,12 @@ async def test_a_defect_refuses_its_group_and_the_writer_goes_on(
         await writing.append()
     assert "LookupError: a defect" in caplog.text
     assert await writing.append() == [1]
+
+
+async def test_a_ticket_counter_that_holds_no_numbers_does_not_end_the_writer(writing: Writing) -> None:
+    writing.lock.trouble = OverflowError("infinity")
+    assert [await writing.append() for _ in range(2)] == [[1], [2]]
+    assert writing.lock.released
 
 
 async def test_a_turn_goes_on_as_long_as_more_is_published(writing: Writing) -> None:

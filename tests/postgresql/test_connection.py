@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from roomcast.log.postgresql import connection
 from roomcast.log.postgresql.connection import Session
+from roomcast.log.postgresql.queries import QUERIES
 
 
 class Connection:
@@ -109,3 +111,9 @@ async def test_a_connection_that_cannot_be_set_up_is_terminated(opened: list[Con
     assert opened[0].terminated
     await session.script("SELECT 1")
     assert opened[1].executed[-2:] == ["SELECT 1", "COMMIT"]
+
+
+def test_the_database_gives_up_a_call_before_its_client_does() -> None:
+    limits = re.findall(r"(?:lock|statement)_timeout = '(\d+)s'", QUERIES["settings"])
+    assert len(limits) == 2
+    assert max(map(int, limits)) < connection._CALL_SECONDS

@@ -8,7 +8,7 @@ import pytest
 from roomcast.log.base import LogConsumer
 from roomcast.log.postgresql.tuning import PostgresTuning
 from roomcast.model.errors import LogRestarted
-from tests.log.steps import next_batch, publish, rooms, seqs, take, until
+from tests.log.steps import draft, next_batch, publish, rooms, seqs, take, until
 from tests.postgresql.conftest import Open
 from tests.postgresql.test_several import deafen
 
@@ -30,6 +30,22 @@ async def test_an_operators_direct_changes_are_refused_with_an_explanation(open_
     await other.execute("VACUUM FULL roomcast.messages")
     await other.close()
     assert len((await log.read(rooms("a"), 0, 10)).messages) == 1
+
+
+async def test_a_page_names_every_single_deletion_that_it_passes(open_log: Open, url: str) -> None:
+    log = await open_log()
+    await log.append([draft()] * 2_500)
+    other = await asyncpg.connect(url)
+    delete = "SELECT roomcast.delete_message($1, $2, $3, seq) FROM generate_series($4::bigint, $5::bigint) AS seq"
+    for first, last in ((2, 2_400), (2_402, 2_402)):
+        await other.execute("SET roomcast.server = 'on'")
+        await other.fetch(delete, log.epoch, *log._tail.anchor, first, last)
+    await other.close()
+    page = await log.read(rooms("a"), 1, 1)
+    assert (seqs(page.messages), page.position) == ([2_401], 2_401)
+    assert [loss.last for loss in page.losses] == list(range(2, 2_401))
+    page = await log.read(rooms("a"), 2_401, 500)
+    assert ([loss.last for loss in page.losses], page.position) == ([2_402], 2_500)
 
 
 async def test_the_history_of_a_copy_that_was_put_back_is_another_epoch(open_log: Open, url: str) -> None:

@@ -12,7 +12,7 @@ from asyncpg import exceptions as pg
 from roomcast.log.append_queue import AppendRequest
 from roomcast.log.postgresql.caps import PostgresCaps
 from roomcast.log.postgresql.writer import PostgresWriter
-from roomcast.model.errors import LogUnavailable
+from roomcast.model.errors import LogUnavailable, RoomcastError
 from roomcast.model.retention import Retention
 from tests.log.steps import draft, seqs, until
 from tests.postgresql.fakes import QUICK, Answer, FakeSession, tail_on
@@ -145,7 +145,32 @@ async def test_a_job_whose_caller_has_gone_is_still_run(writing: Writing, fails:
     assert runs == [1]
 
 
-@pytest.mark.parametrize("error", [OSError("gone"), None], ids=["an error", "an outage"])
+@pytest.mark.parametrize("fault", ["the query", "its result"])
+async def test_an_unexpected_error_fails_one_group_and_the_writer_goes_on(
+    writing: Writing, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    writing.answer("append", KeyError("x") if fault == "the query" else [{"synced": True}], [STORED])
+    with pytest.raises(RoomcastError, match="see the server's log"):
+        await writing.append()
+    assert "a group of publishes failed" in caplog.messages
+    assert await writing.append() == [1]
+
+
+async def test_an_unexpected_error_fails_one_job_and_the_writer_goes_on(
+    writing: Writing, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def job() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(RoomcastError, match="see the server's log"):
+        await writing.writer.submit(job)
+    assert "a job of the writer failed" in caplog.messages
+    assert await writing.append() == [1]
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("gone"), KeyError("x"), None], ids=["an error", "an unexpected error", "an outage"]
+)
 async def test_a_step_of_trimming_that_fails_is_repeated_later(writing: Writing, error: Exception | None) -> None:
     trimmer = writing.writer.trimmer
     if error:

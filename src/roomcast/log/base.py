@@ -72,7 +72,8 @@ class Page(NamedTuple):
     """The seq up to which the page is complete: each message of these rooms is in it, came before it, or is named
     in `losses`."""
     losses: Sequence[Loss]
-    """All losses after the position asked for, in order of `last`, including those after this page."""
+    """All losses after the position asked for, in order of `last`: all runs, including those after this page, and
+    at least those single messages that come before the page's end."""
     oldest: int = 0
     """Set if there are losses: the seq of the oldest retained message of these rooms. If these rooms retain none,
     the log's newest seq plus one."""

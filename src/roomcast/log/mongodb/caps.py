@@ -55,10 +55,10 @@ class MongoCaps:
 
     def _warn(self) -> None:
         """The collection's caps win. The user who configured others should know that."""
-        for name in ("max_messages", "max_bytes"):
+        # The server rounds a size up to a multiple of 256, and does not change a number of messages.
+        for name, multiple in (("max_messages", 1), ("max_bytes", 256)):
             capped, wanted = getattr(self.retention, name), getattr(self.configured, name)
-            # The server rounds a size up to a multiple of 256.
-            if not wanted <= capped < wanted + 256:
+            if not wanted <= capped < wanted + multiple:
                 option = name.replace("_", "-")
                 _log.warning(
                     "the collection's own cap is in force: %s %d, not --%s %d. Change one of the two (collMod)",

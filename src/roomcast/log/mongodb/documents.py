@@ -21,6 +21,7 @@ import msgspec
 from bson import DatetimeMS, Int64
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from roomcast.log.sequencer import KeyedAppend
 from roomcast.log.trimming import Trimming
 from roomcast.model.errors import TooLarge
 from roomcast.model.message import Draft, Message
@@ -112,10 +113,13 @@ def key_of(scope: str, key: str) -> str:
 
 
 def check_fits(drafts: Sequence[Draft]) -> None:
-    """Raises `TooLarge` if an append of `drafts` does not fit into a document: 15 MiB, or `BATCH` messages."""
+    """Raises `TooLarge` if an append of `drafts` does not fit into a document: 15 MiB, or `BATCH` messages. A body
+    with U+0085, U+2028 or U+2029 counts twice, since it is stored as its fields and as itself."""
     if len(drafts) > BATCH:
         raise TooLarge(f"These are {len(drafts)} messages, and a batch has at most {BATCH}.")
     size = sum([len(draft.body) + _MESSAGE_BYTES for draft in drafts])
+    if 2 * size > _DOCUMENT_BYTES:  # only then can it matter which bodies are stored twice
+        size += sum(len(draft.body) for draft in drafts if _is_stored_twice(draft))
     if size > _DOCUMENT_BYTES:
         raise TooLarge(
             f"These are {size} bytes, and a document of MongoDB has at most 16 MiB: send several batches."
@@ -151,7 +155,14 @@ def _part(message: Message, before: Trimming) -> dict[str, Any]:
     return part
 
 
-def _readable(message: Message) -> dict[str, Any]:
+def _is_stored_twice(draft: Draft) -> bool:
+    """Whether the document has both the fields of a body and the body itself. The fields are never longer than the
+    body."""
+    named = _readable(draft)
+    return "body" in named and len(named) > 1
+
+
+def _readable(message: Message | Draft) -> dict[str, Any]:
     """The body's fields, and also the body itself if the fields would not give back the same bytes. `data` is a
     string of JSON: BSON changes numbers and refuses some names."""
     try:
@@ -203,6 +214,20 @@ def ends_of(document: Document) -> DocumentEnds:
     own = document["roomcast"]
     at, first, last = int(document["timestamp"]), int(document["_id"]), int(own["last"])
     return DocumentEnds(first, last, at, int(own["before"]), int(own["size"]), int(own["nonce"]))
+
+
+def keyed_append(document: Document) -> tuple[str, KeyedAppend]:
+    """The idempotency key of `document`, and its append. `document` has at least the fields of `ENDS`, and a key.
+    Raises as `from_document` does."""
+    own, ends = document["roomcast"], ends_of(document)
+    return own["key"], KeyedAppend(own.get("digest", b""), ends.first, ends.last - ends.first + 1, ends.stored_at)
+
+
+def rooms_of(document: Document) -> list[tuple[int, str]]:
+    """The seq and the room of each message of `document`, which has at least the field `room`. Raises as
+    `from_document` does."""
+    room = document["room"]
+    return list(enumerate([room] if isinstance(room, str) else room, int(document["_id"])))
 
 
 def _message(seq: int, at: int, part: Document) -> Message:

@@ -249,7 +249,7 @@ class MongoLog(LocalLog):
         return found
 
     async def _fetch(self, after: int) -> Sequence[Message]:
-        entries = await self._read(self._reader.range, after + 1)
+        entries, _ = await self._read(self._reader.range, after + 1)
         return [message for entry in entries for message in entry.messages if message.seq > after]
 
     async def _read(self, read: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -92,6 +92,7 @@ class Store:
         _check_limits(self.client.options, await_ms)
         database = _database(self.client, url, self.name)
         concern, level = _concerns(database)
+        self._reads_unconfirmed = level == "local" and concern.document["w"] != 1
         codec: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
         # Always the primary: a message must be found by every read after its publish was answered.
         self.database = database.with_options(codec, ReadPreference.PRIMARY, concern, ReadConcern(level))
@@ -118,6 +119,13 @@ class Store:
         """The caps in force now; None if the collection is gone. Raises as `prepare` does."""
         options = await self._options()
         return None if options is None else self._caps(options)
+
+    async def confirm(self) -> None:
+        """Waits until everything that was read is stored as the write concern says. Does nothing if reads see
+        nothing else. Raises `PyMongoError`."""
+        if self._reads_unconfirmed:
+            # It changes nothing, and MongoDB confirms it once it can confirm the newest write before it.
+            await self.metadata.update_one({"_id": "log"}, {"$max": {"counted": Int64(0)}})
 
     def refusal(self, error: PyMongoError) -> LogUnusable | None:
         """The mistake, shown by `error`, for which this log cannot be opened; None if waiting may help."""
@@ -245,11 +253,12 @@ def _concerns(database: AsyncDatabase[Document]) -> tuple[WriteConcern, str]:
         return WriteConcern(**{**_limited(requested), "w": "majority"}), "majority"
     if requested["w"] == 0:
         raise LogUnusable("w=0 confirms nothing, and roomcast promises that a message is stored: leave w out.")
-    return database.write_concern, "local"
+    return WriteConcern(**(requested if requested["w"] == 1 else _limited(requested))), "local"
 
 
 def _limited(requested: Mapping[str, Any]) -> dict[str, Any]:
-    """Adds a time limit: without one, a set that has lost its majority would block a write for ever."""
+    """Adds a time limit: without one, a set that has lost the members that `w` asks for would block a write until
+    `socketTimeoutMS`, and the driver would then close the connection."""
     return {"wtimeout": 5_000, **requested}
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from roomcast.log.mongodb.documents import AppendDocument
-from roomcast.log.mongodb.reader import RANGE_DOCUMENTS, MongoReader
+from roomcast.log.mongodb.reader import MongoReader
 from roomcast.log.mongodb.view import NewestSeen, View
 from roomcast.log.outage import HistoryChanged
 from roomcast.model.errors import LogUnavailable
@@ -23,10 +23,10 @@ class RangeReader:
         """When the newest seen document was first found missing, on the loop's clock."""
 
     async def read(self, view: View) -> bool:
-        """Reads the next documents into `view`, at most `RANGE_DOCUMENTS`. Returns whether these were the last.
+        """Reads the next documents into `view`, as many as one read returns. Returns whether these were the last.
         Raises `HistoryChanged`, `LogUnavailable`, `PyMongoError`."""
-        seen = view.seen
-        entries = await (self._reader.since(seen.first) if seen.nonce else self._reader.range(max(1, seen.last)))
+        seen, reader = view.seen, self._reader
+        entries, whole = await (reader.range_since(seen.first) if seen.nonce else reader.range(max(1, seen.last)))
         # Compared with what was seen before the read: the view may have grown meanwhile.
         if seen.nonce and not (entries and entries[0].first <= seen.last):
             await self._find_missing(seen, entries)
@@ -34,7 +34,7 @@ class RangeReader:
         for entry in entries:
             if not view.absorb(entry):
                 await self._bridge(view, entry)
-        return len(entries) < RANGE_DOCUMENTS
+        return whole
 
     async def _find_missing(self, seen: NewestSeen, entries: Sequence[AppendDocument]) -> None:
         """Decides why the newest seen document is missing: it is trimmed (returns), not yet on a new primary

@@ -12,9 +12,19 @@ from pymongo import ASCENDING, DESCENDING
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from roomcast.log.base import PAGE_BYTES, Loss, Page, RoomStats
-from roomcast.log.mongodb.documents import BATCH, ENDS, AppendDocument, DocumentEnds, ends_of, from_document
+from roomcast.log.mongodb.documents import (
+    BATCH,
+    ENDS,
+    AppendDocument,
+    DocumentEnds,
+    ends_of,
+    from_document,
+    keyed_append,
+    rooms_of,
+)
 from roomcast.log.mongodb.opening import Collection, Document, Store
 from roomcast.log.mongodb.rooms import KnownRooms
+from roomcast.log.sequencer import KeyedAppend
 from roomcast.log.trimming import Trimming, losses_between
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.message import Message
@@ -23,6 +33,9 @@ from roomcast.model.rooms import Selection
 T = TypeVar("T")
 
 RANGE_DOCUMENTS = 1_000
+RANGE_BYTES = 4 * 1024 * 1024
+"""One read of the whole log ends with the document that reaches either of these. The bytes of the first document
+do not count: the caller may know that document, and must get another one."""
 _FIRST_DOCUMENTS = 4
 _GROWTH = 8
 """A page is read in parts. Each part has at most this many times as many documents as the part before. The size of
@@ -42,13 +55,18 @@ class MongoReader:
         self._store = store
         self._messages = store.messages
 
-    async def range(self, seq: int) -> list[AppendDocument]:
-        """The first `RANGE_DOCUMENTS` documents, beginning with the one that holds the message `seq`."""
-        return await self._find(self._messages, _holding(seq), ASCENDING, RANGE_DOCUMENTS)
+    async def range(self, seq: int) -> tuple[list[AppendDocument], bool]:
+        """The first documents, beginning with the one that holds the message `seq`: at most `RANGE_DOCUMENTS`, and
+        fewer if their bodies reach `RANGE_BYTES`. Also returns whether none are left."""
+        return await self._range(_holding(seq))
 
-    async def since(self, first: int, limit: int = RANGE_DOCUMENTS) -> list[AppendDocument]:
-        """The first `limit` documents with `_id` >= `first`. Cheaper than `range`, which also has to search the
+    async def range_since(self, first: int) -> tuple[list[AppendDocument], bool]:
+        """Like `range`, for the documents with `_id` >= `first`. Cheaper, since `range` also has to search the
         documents before its `seq`."""
+        return await self._range({"_id": id_range(first)})
+
+    async def since(self, first: int, limit: int) -> list[AppendDocument]:
+        """The first `limit` documents with `_id` >= `first`, however large they are."""
         return await self._find(self._messages, {"_id": id_range(first)}, ASCENDING, limit)
 
     async def oldest(self) -> DocumentEnds | None:
@@ -64,12 +82,12 @@ class MongoReader:
         """The newest document, even if it is not confirmed yet."""
         return await self._ends(self._store.latest, {"_id": id_range(1)}, DESCENDING)
 
-    async def with_keys(self, keys: Sequence[str]) -> Sequence[AppendDocument]:
-        """The documents that have these idempotency `keys` (made by `key_of`), including documents that are not
-        confirmed yet."""
-        return await self._find(
-            self._store.latest, {"_id": id_range(1), "roomcast.key": {"$in": list(keys)}}, ASCENDING, 0
-        )
+    async def with_keys(self, keys: Sequence[str]) -> dict[str, KeyedAppend]:
+        """The appends that have these idempotency `keys` (made by `key_of`), by key, including appends that are
+        not confirmed yet. Reads no messages."""
+        query = {"_id": id_range(1), "roomcast.key": {"$in": list(keys)}}
+        found = self._store.latest.find(query, ENDS).sort("_id", ASCENDING)
+        return dict([parse(keyed_append, document) async for document in found])
 
     async def get(self, seq: int) -> Message | None:
         """The message `seq`; None if it is not retained, or not stored yet."""
@@ -167,8 +185,9 @@ class MongoReader:
         none."""
         query = {"_id": id_range(1, end), "room": {"$in": sorted(rooms)}}
         # One more than needed: the first document found may reach beyond `end`.
-        entries = await self._find(self._messages, query, DESCENDING, count + 1)
-        seqs = [m.seq for e in entries for m in reversed(e.messages) if m.room in rooms and m.seq <= end]
+        found = self._messages.find(query, {"room": 1}).sort("_id", DESCENDING).limit(count + 1)
+        placed = [parse(rooms_of, document) async for document in found]
+        seqs = [seq for one in placed for seq, room in reversed(one) if room in rooms and seq <= end]
         return seqs[:count][-1] if count and seqs else None
 
     async def last_before(self, time: int) -> DocumentEnds | None:
@@ -193,6 +212,17 @@ class MongoReader:
             for room, newest in rooms.items()
             if room in counted
         ]
+
+    async def _range(self, query: Mapping[str, Any]) -> tuple[list[AppendDocument], bool]:
+        entries: list[AppendDocument] = []
+        size = 0
+        async with self._messages.find(query).sort("_id", ASCENDING).limit(RANGE_DOCUMENTS) as cursor:
+            async for document in cursor:
+                entries.append(parse(from_document, document))
+                size += entries[-1].size if len(entries) > 1 else 0
+                if size >= RANGE_BYTES:
+                    return entries, False
+        return entries, len(entries) < RANGE_DOCUMENTS
 
     async def _find(
         self,

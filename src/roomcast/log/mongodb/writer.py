@@ -5,6 +5,7 @@ Laws:
   processes.
 - An append keeps its nonce over all attempts. If the database did not answer a write, the writer reads the outcome
   before it answers or writes anything: there is either a document with its nonce, or another one with its number.
+  A document that was read is answered once it is confirmed.
 - A number is used only if the view was just read to be complete. The unique index cannot reject a number whose
   document was already trimmed, so a process that was paused for longer than the retention could otherwise reuse
   one. If the write itself took that long, the writer checks it before it answers, and deletes it if it is out of
@@ -118,8 +119,9 @@ class MongoWriter:
                 del self._tail.own_writes[nonce]
             self._group = {}
             if not (self._lock.may_continue() and await self._more()):
-                # The next write reports an outage. The other errors mean that the counter was overwritten by hand.
-                with suppress(PyMongoError, TypeError, ValueError):
+                # The next write reports an outage. Any other error means that the counter was overwritten by hand:
+                # the lock is only advice, and the writer must not end.
+                with suppress(Exception):
                     await self._lock.release(self._tail.newest)
 
     async def _more(self) -> bool:
@@ -158,13 +160,15 @@ class MongoWriter:
         """Reads the outcome of the last write, and what other processes wrote."""
         await self._check_place()
         await self._tail.catch_up()
-        self._answer_stored()
+        await self._answer_stored()
         self._unsure = False
 
-    def _answer_stored(self) -> None:
-        for nonce, pending in self._group.items():
-            if entry := self._tail.own_writes.get(nonce):
-                pending.resolve(Appended(entry.messages, False))
+    async def _answer_stored(self) -> None:
+        found = {nonce: entry for nonce in self._group if (entry := self._tail.own_writes.get(nonce))}
+        if found:
+            await self._store.confirm()
+        for nonce, entry in found.items():
+            self._group[nonce].resolve(Appended(entry.messages, False))
 
     async def _attempt(self, view: View) -> None:
         """Inserts all appends that have no answer yet."""
@@ -175,25 +179,27 @@ class MongoWriter:
         entries, answers = self._sequence(view, waiting, known)
         if entries:
             await self._insert(view, entries)
+        else:  # only known keys: what they stored may not be confirmed yet
+            await self._store.confirm()
         for nonce, answer in answers.items():
             waiting[nonce].resolve(answer)
 
-    async def _known(self, view: View, requested: Sequence[Idempotency | None]) -> dict[str, AppendDocument]:
-        """The documents that have one of these idempotency keys, by key."""
+    async def _known(self, view: View, requested: Sequence[Idempotency | None]) -> dict[str, KeyedAppend]:
+        """The appends that have one of these idempotency keys, by key."""
         keys = [key_of(one.scope, one.key) for one in requested if one]
         if not keys:
             return {}
         found = await self._reader.with_keys(keys)
-        if any(entry.last > view.newest for entry in found):
+        if any(one.first + one.size - 1 > view.newest for one in found.values()):
             raise _OtherProcessWrote
-        return {entry.key: entry for entry in found if entry.key}
+        return found
 
     def _sequence(
-        self, view: View, waiting: dict[int, PendingAppend], known: dict[str, AppendDocument]
+        self, view: View, waiting: dict[int, PendingAppend], known: dict[str, KeyedAppend]
     ) -> tuple[list[AppendDocument], dict[int, AppendAnswer]]:
         """The documents to insert, and the answer to each append once they are stored."""
         requested = [p.request.idempotency for p in waiting.values() if p.request.idempotency]
-        entries = {
+        keyed = {
             (one.scope, one.key): known[key_of(one.scope, one.key)]
             for one in requested
             if key_of(one.scope, one.key) in known
@@ -203,7 +209,7 @@ class MongoWriter:
             view.newest,
             self._clock.now(view.retained_at),
             lambda room: view.rooms.newest_of(room).seq,
-            {key: KeyedAppend(e.digest, e.first, len(e.messages), e.stored_at) for key, e in entries.items()},
+            keyed,
         )
         chain = Chain(view)
         answers: dict[int, AppendAnswer] = {}

@@ -22,7 +22,7 @@ from roomcast.log.postgresql.queries import QUERIES, Row
 _CONNECT_SECONDS = 3.0
 """The most that each step of connecting may take."""
 _CALL_SECONDS = 10.0
-"""As long as the database's own `statement_timeout`, whose error says why."""
+"""Longer than the database's own `statement_timeout`: its error says why, and leaves the connection open."""
 _CHANNEL = "roomcast"
 
 Connection = Any

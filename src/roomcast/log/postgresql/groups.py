@@ -48,7 +48,7 @@ class AppendGroup:
 
     def answers(self, row: Row) -> tuple[list[Message], list[AppendAnswer]]:
         """The stored messages, and the answer to each append in the order of `pending`. `row`: the result of
-        `roomcast.append`."""
+        `roomcast.append`. If it says `again`, the `prev` of a message may be wrong."""
         known = _known(row)
         stored: list[Message] = []
         kept: dict[Key, KeyedAppend] = {}
@@ -128,7 +128,8 @@ class AppendGroup:
         """The stored messages of one request, which begin with the seq `first`."""
         prevs, base = row["prevs"] or (), row["first"]
         return [
-            # If the first answer was lost, some of the messages may be gone already, and `prevs` is shorter.
+            # If the first answer was lost, some of the messages may be gone already. `prevs` then has only those
+            # of the others, at wrong places. These messages are not pushed, and nothing reads an answer's `prev`.
             Message(seq, room, type_, row["stored_at"], prevs[seq - base] if seq - base < len(prevs) else 0, body)
             for seq, (room, type_, body) in enumerate(self.pending[number].request.drafts, first)
         ]

@@ -6,10 +6,11 @@
 -- settings --
 -- Settings of our connections. {local} is LOCAL behind a pooler, where a connection is ours for one transaction only.
 -- Tables that were never analyzed look small, and a plan made then must not scan them when they have grown. A disabled
--- method that is still needed counts as so expensive that JIT compilation would always seem worth it
+-- method that is still needed counts as so expensive that JIT compilation would always seem worth it. The timeouts of
+-- locks and statements end before _CALL_SECONDS in connection.py, when the client would close the connection
 SET {local} jit = off; SET {local} enable_seqscan = off; SET {local} enable_hashjoin = off;
 SET {local} enable_mergejoin = off; SET {local} enable_bitmapscan = off; SET {local} plan_cache_mode = force_generic_plan;
-SET {local} lock_timeout = '5s'; SET {local} statement_timeout = '10s';
+SET {local} lock_timeout = '5s'; SET {local} statement_timeout = '9s';
 SET {local} idle_in_transaction_session_timeout = '10s'; SET {local} default_transaction_isolation = 'read committed';
 SET {local} roomcast.server = 'on';
 
@@ -287,9 +288,12 @@ FROM unnest($2::text[], $3::text[]) AS span (first, past)
 JOIN roomcast.rooms AS r ON r.room >= span.first AND r.room < span.past WHERE r.trimmed > $4;
 
 -- deleted --
--- The messages of a selection that were deleted one by one; they have an index of their own
+-- The messages of a selection that were deleted one by one, up to the end of the page: a page may pass any number of
+-- them. They have an index of their own
 SELECT m.room, m.seq, m.deleted FROM roomcast.messages AS m
-WHERE m.deleted IS NOT NULL AND m.seq > $4 AND m.seq <= $5 AND {chosen} AND {live} ORDER BY m.seq LIMIT 2000;
+WHERE m.deleted IS NOT NULL AND m.seq > $4 AND m.seq <= (
+    SELECT CASE WHEN p.count >= $6 OR p.size >= $7 THEN p.seqs[p.count] ELSE $5 END FROM p
+) AND {chosen} AND {live} ORDER BY m.seq;
 
 -- oldest --
 -- The oldest message of a selection

@@ -8,6 +8,7 @@ Laws:
   of the two the database sees first.
 - Trimming beyond what appends do waits for a pause in publishing.
 - No publish waits longer than `patience`. After that it is refused, although it may still be stored.
+- An unexpected error fails only its group or job. The writer goes on.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ _GATHERING_TURNS = 4
 """Turns of the loop between a commit and the next group. Clients that were just answered send their next publishes
 meanwhile, and go with those that waited. Otherwise a server's clients can split into two groups that take turns;
 beside servers whose clients go together, that server gets only 0.83 of its share."""
+_SEE_LOG = "see the server's log"
+"""The error text after a defect of our own code, whose traceback is logged."""
 
 _log = logging.getLogger("roomcast.log")
 
@@ -102,7 +105,7 @@ class PostgresWriter:
 
     def submit(self, job: Job) -> asyncio.Future[Any]:
         """Runs `job` between two groups, once. The future has its result, or fails with a `RoomcastError`, which
-        is `LogUnavailable` if the log is closed."""
+        is `LogUnavailable` if the log is closed or the database is away."""
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._ending:
             done.set_exception(LogUnavailable("The log is closed."))
@@ -176,9 +179,7 @@ class PostgresWriter:
     async def _run_next(self) -> None:
         """Stores one group, then runs one job, so that neither kind waits for all of the other."""
         if pending := self._queue.take_group():
-            self._group = pending
-            await self._commit(AppendGroup(pending, self._caps.retention, self._caps.rules))
-            self._group = ()
+            await self._store_group(pending)
             await _pass_turns(_GATHERING_TURNS)
         if self._jobs:
             await self._run_job(*self._jobs.popleft())
@@ -186,6 +187,16 @@ class PostgresWriter:
             await self._trim()
         elif self.trimmer.due:
             self.trimmer.schedule_after_pause()
+
+    async def _store_group(self, pending: Sequence[PendingAppend]) -> None:
+        self._group = pending
+        try:
+            await self._commit(AppendGroup(pending, self._caps.retention, self._caps.rules))
+        except Exception:
+            _log.exception("a group of publishes failed")
+            for one in pending:
+                one.resolve(RoomcastError(_SEE_LOG))
+        self._group = ()
 
     async def _commit(self, group: AppendGroup) -> None:
         """Stores a group, with as many attempts as it takes."""
@@ -222,6 +233,9 @@ class PostgresWriter:
         except Failure as error:
             self._failed(error)
             _refuse(done, unavailable(error))
+        except Exception:
+            _log.exception("a job of the writer failed")
+            _refuse(done, RoomcastError(_SEE_LOG))
         else:
             self._recovered()
             if not done.done():
@@ -235,6 +249,9 @@ class PostgresWriter:
             self.trimmer.schedule(RETRY)
         except Failure as error:
             self._failed(error)
+            self.trimmer.schedule(RETRY)
+        except Exception:
+            _log.exception("a step of trimming failed")
             self.trimmer.schedule(RETRY)
 
     def _failed(self, error: BaseException) -> None:
