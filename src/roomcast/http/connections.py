@@ -4,7 +4,7 @@ The attack: 1,024 silent connections took all of a process's files, and 120 of 1
 are fewer connections than files, and a newcomer gets in as long as another connection waits: the one that has
 waited longest is closed. Silent connections must not drive out useful ones: if most have not sent a complete
 request yet, one of these is closed. A follower is never closed for others; there are fewer followers than
-connections.
+connections. Neither is a publish, a deletion or a revocation: its client could not know whether it took place.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ class Connections:
             self._waiting.move_to_end(socket)
 
     def mark_busy(self, socket: Socket) -> None:
-        """The connection `socket` waits for the server from now on, as in a publish: it is not closed for
-        others."""
+        """The connection `socket` waits for the server from now on, as in a publish or a deletion: it is not
+        closed for others."""
         self._silent.pop(socket, None)
         self._waiting.pop(socket, None)
 
