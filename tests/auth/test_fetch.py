@@ -7,6 +7,7 @@ import gzip
 import json
 from collections.abc import AsyncIterator, Sequence
 
+import httpx
 import pytest
 
 from roomcast.auth.tokens import fetch as fetching
@@ -121,6 +122,38 @@ async def test_a_redirect_within_the_origin_is_followed(server: Server) -> None:
     server.answers["/keys"] = ok(GOOD)
     assert await server.keys(ok(b"", "Location: keys", status="302 Found")) == ["1"]
     assert server.asked == ["/jwks", "/keys"]
+
+
+@pytest.mark.parametrize(
+    ("url", "location", "same"),
+    [
+        ("https://a/jwks", "https://a:443/keys", True),
+        ("https://a:443/jwks", "https://A/keys", True),
+        ("http://a/jwks", "http://a:80/keys", True),
+        ("https://a/jwks", "https://a:80/keys", False),
+        ("https://a/jwks", "https://a:0/keys", False),
+        ("https://a/jwks", "http://a:443/keys", False),
+        ("https://a/jwks", "https://a.b:443/keys", False),
+    ],
+)
+async def test_the_usual_port_may_be_written_or_left_out(
+    monkeypatch: pytest.MonkeyPatch, url: str, location: str, same: bool
+) -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        if request.url.path == "/jwks":
+            return httpx.Response(302, headers={"location": location})
+        return httpx.Response(200, stream=httpx.ByteStream(GOOD))
+
+    monkeypatch.setattr(fetching, "_client", lambda: httpx.AsyncClient(transport=httpx.MockTransport(answer)))
+    if same:
+        assert [key.kid for key in (await fetch(url)).keys] == ["1"]
+    else:
+        with pytest.raises(CannotFetch, match="it redirects to another origin"):
+            await fetch(url)
+    assert asked == (["/jwks", "/keys"] if same else ["/jwks"])
 
 
 async def test_three_redirects_are_followed(server: Server) -> None:

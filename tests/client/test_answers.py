@@ -13,7 +13,7 @@ from roomcast.client import Refused, Unreachable, errors
 from roomcast.client.attempts import Attempts, Reply
 from roomcast.client.body import BoundedBody, check_encoding
 from roomcast.client.http import HttpOptions, OutgoingRequest, check_location
-from roomcast.model.errors import Invalid, KeyReused, TooMany
+from roomcast.model.errors import Invalid, KeyReused, RoomcastError, TooMany
 
 PROBLEM = "application/problem+json"
 CUT = httpx.ReadError("cut")
@@ -28,6 +28,28 @@ def answer(status: int, body: bytes = b"", **headers: str) -> httpx.Response:
 def refused(status: int, problem: dict[str, Any] | bytes, **headers: str) -> Exception:
     body = problem if isinstance(problem, bytes) else msgspec.json.encode(problem)
     return errors.refusal(answer(status, body, content_type=PROBLEM, **headers), body)
+
+
+NEVER_ANSWERED = {"cannot-start", "bad-option", "log-unusable", "outcome-unknown", "log-restarted"}
+
+
+def kinds(error: type[RoomcastError]) -> set[str]:
+    """The kinds of this class and of all that inherit from it in `roomcast.model.errors`."""
+    ours = [one for one in error.__subclasses__() if one.__module__ == error.__module__]
+    return {error.kind}.union(*map(kinds, ours))
+
+
+@pytest.mark.parametrize("kind", sorted(kinds(RoomcastError) - NEVER_ANSWERED - {"method-not-allowed"}))
+def test_every_error_of_the_server_is_raised_as_its_own_class(kind: str) -> None:
+    error = refused(400, {"type": f"urn:problem-type:roomcast:{kind}", "detail": "its words"})
+    assert isinstance(error, RoomcastError)
+    assert (error.kind, str(error)) == (kind, "its words")
+
+
+def test_a_server_that_knows_the_path_but_not_the_method_is_at_another_url() -> None:
+    error = refused(405, {"type": "urn:problem-type:roomcast:method-not-allowed", "detail": "use GET"})
+    assert isinstance(error, Refused)
+    assert "use GET; check the URL" in str(error)
 
 
 def test_too_many_requests_name_the_seconds_to_wait() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import httpx
@@ -178,6 +179,84 @@ def pair() -> Any:
     yield ours, theirs
     ours.close()
     theirs.close()
+
+
+class WatchedLock:
+    """The lock of `http`, which notes when a thread has to wait for it."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+        self._lock = threading.Lock()
+        self._settled = threading.Event()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self._settled.set()
+            self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+    def meanwhile(self, call: Callable[[Http], Any]) -> Future[Any]:
+        """Runs `call` in another thread, and returns when that has ended or waits for the lock."""
+        result = aside(call, self._http)
+        result.add_done_callback(lambda result: self._settled.set())
+        assert self._settled.wait(PATIENCE)
+        return result
+
+
+@pytest.fixture
+def http_and_lock(monkeypatch: pytest.MonkeyPatch) -> tuple[Http, WatchedLock]:
+    http = Http(HttpOptions())
+    lock = WatchedLock(http)
+    monkeypatch.setattr(http, "_lock", lock)
+    return http, lock
+
+
+def test_a_stream_that_begins_while_another_thread_closes_the_client_finds_it_closed(
+    http_and_lock: tuple[Http, WatchedLock],
+) -> None:
+    http, lock = http_and_lock
+    begun: list[Future[bool]] = []
+
+    def begin(http: Http) -> bool:
+        Driver(http, REQUEST, StreamState())
+        return http._closing.is_set()
+
+    class First:
+        """A stream. While it is ended, another one begins."""
+
+        def __setattr__(self, name: str, value: object) -> None:
+            begun.append(lock.meanwhile(begin))
+
+        def hang_up(self) -> None: ...
+
+    first: Any = First()
+    http.register(first)
+    http.close()
+    assert [one.result(PATIENCE) for one in begun] == [True]
+
+
+def test_two_threads_may_close_a_client(
+    http_and_lock: tuple[Http, WatchedLock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    http, lock = http_and_lock
+    closed: list[Future[None]] = []
+
+    class Clients(dict[Any, httpx.Client]):
+        """While one thread looks if a client is left, another one closes them all."""
+
+        def __len__(self) -> int:
+            left = super().__len__()
+            if not closed:
+                closed.append(Future())
+                closed.append(lock.meanwhile(Http.close))
+            return left
+
+    monkeypatch.setattr(http, "_clients", Clients({(None, False): httpx.Client()}))
+    http.close()
+    closed[1].result(PATIENCE)
+    assert not http._clients
 
 
 def test_a_connection_that_is_made_while_the_client_is_closed_is_hung_up(pair: Any) -> None:

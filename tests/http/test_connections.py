@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from roomcast.http.connections import ADDRESS, FILES, Connections, network_of
+from roomcast.http.connections import ADDRESS, FILES, Connections
 from roomcast.model.settings import Settings
 
 
@@ -145,10 +145,15 @@ def test_neither_a_trusted_proxy_nor_a_socket_file_is_counted(closed: Counter[st
         ("2001:db8::1", "2001:db8:0:1::1", False),
         ("fe80::1%eth0", "fe80::2%eth1", True),
         ("10.0.0.1", "10.0.0.2", False),
+        ("::ffff:10.0.0.1", "::ffff:10.0.0.2", False),
+        ("::ffff:10.0.0.1", "10.0.0.1", True),
     ],
 )
-def test_an_ipv6_network_of_one_client_counts_as_one_address(one: str, other: str, same: bool) -> None:
-    assert (network_of(one) == network_of(other)) is same
+def test_the_connections_of_one_client_are_counted_together(
+    closed: Counter[str], one: str, other: str, same: bool
+) -> None:
+    connections = Connections(Settings(max_connections_per_address=1, trusted_proxy=()), closed)
+    assert aborted(entered(connections, (one, 1), (other, 2))) == ([1] if same else [])
 
 
 def test_an_address_without_a_connection_is_forgotten(closed: Counter[str]) -> None:

@@ -17,9 +17,11 @@ from roomcast.http.intake import Intake
 from roomcast.model.settings import Settings
 from tests.delivery.fakes import until
 from tests.http.clients import Client, Transport
+from tests.http.test_fast_path import LARGE, PUBLISH
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 PAGE = b"GET /messages?room=a HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n"
+DELETE = b"DELETE /rooms/a HTTP/1.1\r\nHost: localhost\r\n\r\n"
 STREAM = b"GET /messages?room=a&replay=none HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -130,6 +132,38 @@ async def test_a_connection_without_a_request_is_closed_when_the_server_ends(con
     connection.connection_made(client)
     connection.shutdown()
     assert client.closed
+
+
+@pytest.mark.parametrize("request_", [LARGE, PUBLISH, DELETE], ids=["large publish", "publish", "delete"])
+async def test_a_request_that_changes_the_log_is_answered_although_others_need_its_connection(
+    context: Context, request_: bytes
+) -> None:
+    connection, client = FastPath(context), Client()
+    connection.connection_made(client)
+    connection.data_received(request_)
+    assert not client.written
+    newcomer = made_room(context)
+    assert (client.aborted, newcomer.aborted) == (False, True)
+    await until(lambda: client.written)
+    assert client.written.startswith(b"HTTP/1.1 20")
+
+
+async def test_a_read_is_cut_when_others_need_its_connection(context: Context) -> None:
+    connection, client = FastPath(context), Client()
+    connection.connection_made(client)
+    connection.data_received(PAGE)
+    newcomer = made_room(context)
+    assert (client.aborted, newcomer.aborted) == (True, False)
+    await until(lambda: connection._task is None)
+    assert not client.written
+
+
+def made_room(context: Context) -> Client:
+    """A newcomer, for whom a server that takes one connection has closed another one or the newcomer's own."""
+    context.connections.limit = 1
+    newcomer = Client()
+    FastPath(context).connection_made(newcomer)
+    return newcomer
 
 
 async def test_no_stream_begins_for_a_client_that_is_gone(context: Context) -> None:

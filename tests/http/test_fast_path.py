@@ -16,6 +16,8 @@ PUBLISH = (
     b"POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 26\r\n\r\n"
     + BODY
 )
+LARGE = PUBLISH.replace(b": 26", b": %d" % (26 + 9000)).replace(b'"x"', b'"%s"' % (b"x" * 9001))
+"""A publish that is parsed in several turns of the loop."""
 PAGE = b"GET /messages?room=a HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n"
 
 
@@ -62,11 +64,24 @@ async def test_the_body_of_the_slowest_client_is_refused_when_others_need_the_me
     assert b"came slowest" in client.written
 
 
-async def test_a_client_whose_request_waits_for_an_answer_is_cut_when_others_need_the_memory(
+async def test_a_request_under_way_gets_the_last_answer_when_others_need_the_memory_of_those_behind_it(
+    connection: FastPath, client: Client
+) -> None:
+    connection.data_received(LARGE)
+    connection.data_received(PUBLISH)
+    connection.shed()
+    assert not client.aborted
+    await until(lambda: client.closed)
+    assert client.written.startswith(b"HTTP/1.1 201 ")
+    assert client.written.count(b"HTTP/1.1 ") == 1
+
+
+async def test_a_client_that_does_not_read_its_answer_is_cut_when_others_need_the_memory(
     connection: FastPath, client: Client
 ) -> None:
     connection.data_received(PAGE)
     connection.data_received(PUBLISH)
+    connection.pause_writing()
     connection.shed()
     assert client.aborted
 

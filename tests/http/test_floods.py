@@ -132,6 +132,13 @@ async def test_a_stream_of_a_flooder_is_told_to_retry(context: Context, way: str
     assert (await answer(context, way, "bad", FLOODER, "application/json")).startswith(b"429")
 
 
+@pytest.mark.parametrize("way", ["fast", "h11"])
+async def test_a_publish_of_a_flooder_is_cut_when_others_need_its_connection(context: Context, way: str) -> None:
+    client = sent(context, way, "bad", FLOODER)
+    assert context.connections.states()["answering"] == 0
+    await until(lambda: client.written)
+
+
 async def test_a_flood_counts_as_refusals_for_credentials(context: Context) -> None:
     refusals = context.handler._engine.refusals
     before = refusals["credential"]

@@ -8,7 +8,7 @@ from roomcast.http.context import Context
 from roomcast.http.http1 import Http1
 from tests.delivery.fakes import until
 from tests.http.clients import Client
-from tests.http.test_fast_path import BODY, PAGE, PUBLISH, too_late
+from tests.http.test_fast_path import BODY, LARGE, PAGE, PUBLISH, too_late
 
 HEAD = PUBLISH.removesuffix(BODY)
 WITH_BODY = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"
@@ -36,11 +36,30 @@ async def test_the_body_of_the_slowest_client_is_refused_when_others_need_the_me
     assert client.written.startswith(b"HTTP/1.1 503 ")
 
 
-@pytest.mark.parametrize("received", [HEAD[:-4], PAGE], ids=["in its head", "being answered"])
 async def test_a_client_without_a_body_is_cut_when_others_need_the_memory(
-    connection: Http1, client: Client, received: bytes
+    connection: Http1, client: Client
 ) -> None:
-    connection.data_received(received)
+    connection.data_received(HEAD[:-4])
+    connection.shed()
+    assert client.aborted
+
+
+async def test_a_request_under_way_gets_the_last_answer_when_others_need_the_memory_of_those_behind_it(
+    connection: Http1, client: Client
+) -> None:
+    connection.data_received(LARGE + PUBLISH)
+    connection.shed()
+    assert not client.aborted
+    await until(lambda: client.closed)
+    assert client.written.startswith(b"HTTP/1.1 201 ")
+    assert client.written.count(b"HTTP/1.1 ") == 1
+
+
+async def test_a_client_that_does_not_read_its_answer_is_cut_when_others_need_the_memory(
+    connection: Http1, client: Client
+) -> None:
+    connection.data_received(PAGE + PUBLISH)
+    connection.pause_writing()
     connection.shed()
     assert client.aborted
 

@@ -101,8 +101,9 @@ class RateLimiter:
 
 @lru_cache(1024)
 def client_name(address: str) -> str:
-    """The name of the bucket of the client at `address`: the IPv4 address, or the first half of the IPv6 address.
-    Any other text is returned unchanged."""
+    """The name under which the client at `address` is counted: the IPv4 address, or the first half of the IPv6
+    address. A dual-stack socket reports an IPv4 client as `::ffff:192.0.2.1`; that is 192.0.2.1. Any other text is
+    returned unchanged."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

@@ -28,20 +28,29 @@ _KINDS: dict[str, type[RoomcastError]] = {
         errors.BadCredential,
         errors.Forbidden,
         errors.Gone,
+        errors.HeadTooLarge,
         errors.Invalid,
         errors.KeyReused,
         errors.LogUnavailable,
         errors.Malformed,
         errors.NotAcceptable,
         errors.NotFound,
+        errors.NotHttp,
         errors.NotOffered,
         errors.NotServed,
         errors.Overloaded,
+        errors.RightsUnavailable,
+        errors.RoomcastError,
+        errors.TimedOut,
         errors.TooLarge,
+        errors.TooManyRevocations,
         errors.Unauthenticated,
+        errors.UnknownCoding,
         errors.UnsupportedMediaType,
     )
 }
+"""All that the server answers, but for two. `TooMany` needs its seconds. `MethodNotAllowed` becomes `Refused`: the
+client uses the right methods, so its URL is wrong."""
 
 
 class Unreachable(RoomcastError):

@@ -4,7 +4,7 @@ The attack: 1,024 silent connections took all of a process's files, and 120 of 1
 are fewer connections than files, and a newcomer gets in as long as another connection waits: the one that has
 waited longest is closed. Silent connections must not drive out useful ones: if most have not sent a complete
 request yet, one of these is closed. A follower is never closed for others; there are fewer followers than
-connections.
+connections. Neither is a publish, a deletion or a revocation: its client could not know whether it took place.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from ipaddress import IPv6Address
 from typing import Any, Protocol
 
+from roomcast.auth.rate_limiter import client_name
 from roomcast.delivery.counts import Counts
 from roomcast.http.forwarded import Forwarded
 from roomcast.http.intake import MEMORY
@@ -71,7 +71,7 @@ class Connections:
         self._waiting: OrderedDict[Socket, None] = OrderedDict()
         """The other connections that wait for their client, or for a read of the log; the longest wait first."""
         self._counted: dict[Socket, str] = {}
-        """The address under which each connection is counted."""
+        """The name under which each connection is counted: that of its address (`client_name`)."""
         self.addresses: Counter[str] = Counter()
         """The number of connections of each counted address."""
         self.counts: Counts | None = None
@@ -114,8 +114,8 @@ class Connections:
             self._waiting.move_to_end(socket)
 
     def mark_busy(self, socket: Socket) -> None:
-        """The connection `socket` waits for the server from now on, as in a publish: it is not closed for
-        others."""
+        """The connection `socket` waits for the server from now on, as in a publish or a deletion: it is not
+        closed for others."""
         self._silent.pop(socket, None)
         self._waiting.pop(socket, None)
 
@@ -199,7 +199,7 @@ class Connections:
         peer = socket.get_extra_info("peername")
         if not isinstance(peer, tuple) or self._trusts(peer[0]):
             return True
-        address = network_of(peer[0])
+        address = client_name(peer[0])
         if self.addresses[address] + self.elsewhere(address) >= self._settings.max_connections_per_address:
             return False
         self.addresses[address] += 1
@@ -235,10 +235,3 @@ class Connections:
             "body": "closed {} connections that did not send a request's body in time" + _OWN,
             "answer": "closed {} connections whose clients did not read their answers" + _OWN,
         }
-
-
-def network_of(address: str) -> str:
-    """The name under which an address is counted. For IPv6 that is its /64, the network of one client."""
-    if ":" not in address:
-        return address
-    return IPv6Address(address.partition("%")[0]).packed[:8].hex()

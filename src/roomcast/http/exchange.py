@@ -19,6 +19,9 @@ from roomcast.http.render import LAST_CHUNK, answer_head, chunk, stream_head, wh
 from roomcast.http.tls_connection import TlsConnection
 from roomcast.model.errors import Overloaded, RoomcastError
 
+_READS = frozenset({"GET", "HEAD"})
+"""Methods of requests that change nothing, so a client may repeat one whose answer was lost."""
+
 logger = logging.getLogger("roomcast.server")
 
 
@@ -158,17 +161,21 @@ class Exchange(asyncio.Protocol):
 
     def _handle(self, request: Request) -> None:
         self._begin_answering()
-        self._track(self._context.handler.handle(request, self._respond))
+        self._track(request, self._context.handler.handle(request, self._respond))
 
     def _refuse(self, request: Request, error: RoomcastError) -> None:
         """Answers a request whose body is not read to its end."""
         self._begin_answering()
-        self._track(self._context.handler.refuse(request, error, self._respond))
+        self._track(request, self._context.handler.refuse(request, error, self._respond))
 
-    def _track(self, task: asyncio.Task[None] | None) -> None:
-        if task:  # A small publish has none. 1,000 reads that wait for the log must not lock out a publisher.
+    def _track(self, request: Request, task: asyncio.Task[None] | None) -> None:
+        """Keeps the task that answers `request`; a small publish has none. The connection may then be closed for
+        others, unless that would hide from the client whether something was stored, deleted or revoked."""
+        if task:
             self._task = task
-            self._context.connections.mark_waiting(self._transport)
+            # 1,000 reads that wait for the log, or delayed refusals of a flood, must not lock out a publisher.
+            if request.head.method in _READS or not request.admitted:
+                self._context.connections.mark_waiting(self._transport)
 
     def address(self) -> str:
         """The address at the other end. Cached: asking the kernel takes a tenth of a follow's time."""

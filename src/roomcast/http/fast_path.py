@@ -76,12 +76,15 @@ class FastPath(Exchange):
             self._close("idle" if self._used else "head")
 
     def shed(self) -> None:
-        """Refuses a request whose body is being received; closes the connection if it has none."""
+        """Refuses a request whose body is being received. If a request is being answered, its answer is the last
+        one. Otherwise, or if the client does not read that answer, closes the connection."""
         found, self._found, self._received = self._found, None, b""
-        if self._answering or found is None:
+        self._keep_alive = False
+        if self._answering and not self._choked:  # perhaps a publish: only its answer says whether it is stored
+            return
+        if found is None:
             self._transport.abort()
             return
-        self._keep_alive = False
         self._refuse(Request(found[0], found[1], b"", self), too_many())
 
     def _keep(self, received: bytes) -> None:

@@ -118,12 +118,15 @@ class Http1(Exchange):
             self._close("head")
 
     def shed(self) -> None:
-        """Refuses a request whose body is being received; closes the connection otherwise."""
+        """Refuses a request whose body is being received. If a request is being answered, its answer is the last
+        one. Otherwise, or if the client does not read that answer, closes the connection."""
         self._received, self._at = b"", 0
-        if self._request is None or self._body is None or self._answering:
+        self._keep_alive = False
+        if self._answering and not self._choked:  # perhaps a publish: only its answer says whether it is stored
+            return
+        if self._request is None or self._body is None:
             self._transport.abort()
             return
-        self._keep_alive = False
         self._refuse(self._request, too_many())
 
     # Reading

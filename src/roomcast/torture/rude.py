@@ -6,9 +6,9 @@ import asyncio
 import math
 import secrets
 from collections.abc import Sequence
-from ipaddress import ip_address
 from typing import NamedTuple
 
+from roomcast.model.loopback import is_loopback
 from roomcast.torture.crowds import CROWDS
 from roomcast.torture.space import check_space, remove_rooms
 from roomcast.torture.target import Target, Unusable, reason
@@ -127,12 +127,7 @@ class RudeAttack:
 
 
 def _is_here(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return host == "localhost" or is_loopback(host)
 
 
 def table(results: Sequence[AttackResult]) -> list[str]:

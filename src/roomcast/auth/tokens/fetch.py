@@ -19,6 +19,7 @@ SECONDS = 5.0
 MOST_BYTES = 256 * 1024
 _MOST_REDIRECTS = 3
 _LEAST_AGE, _MOST_AGE = 300.0, 86_400.0
+_USUAL_PORTS = {"http": 80, "https": 443}
 _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,10})", re.IGNORECASE)
 
 
@@ -87,8 +88,9 @@ def _redirected(url: str, location: str) -> str:
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port (RFC 6454, section 4): `https://a` and `https://a:443` are the same origin."""
     parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port
+    return parts.scheme, parts.hostname, _USUAL_PORTS.get(parts.scheme) if parts.port is None else parts.port
 
 
 async def _whole(response: Response) -> bytes:

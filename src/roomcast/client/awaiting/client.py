@@ -301,6 +301,11 @@ class AsyncClient:
             iss: Ends only tokens of this issuer, and tickets issued for them.
             before: Ends only those issued before this time (RFC 3339, or a `datetime` with its zone); now by
                 default.
+
+        Raises:
+            Invalid: A name is too long, or `before` is in the future.
+            NotOffered: The server checks no credentials.
+            TooManyRevocations: The log keeps no more revocations.
         """
         await self._no_content(request.revoke(self.url, sub, iss, before))
 

@@ -36,7 +36,7 @@ class Http:
         self._clients: dict[tuple[Any, bool], httpx.Client] = {}
         """Two for each proxy that was used: one for requests, one for streams."""
         self._lock = threading.Lock()
-        """Guards the clients and the two sets, but `register` does not take it. Never held during network I/O."""
+        """Guards the clients, the two sets, and setting `_closing`. Never held during network I/O."""
         self._networks: WeakSet[Any] = WeakSet()
         """httpcore's objects for the open connections."""
         self._streams: WeakSet[Closable] = WeakSet()
@@ -48,8 +48,10 @@ class Http:
         return self._options.renews_credential
 
     def register(self, stream: Closable) -> None:
-        """Adds `stream` to those that `close` ends. The caller keeps it: this refers to it weakly."""
-        self._streams.add(stream)
+        """Adds `stream` to those that `close` ends. The caller keeps it: this refers to it weakly. A stream that
+        is added after that gets `Closed` from `send`."""
+        with self._lock:
+            self._streams.add(stream)
 
     def pause(self, seconds: float) -> None:
         """Waits `seconds` seconds, or until this is closed."""
@@ -93,8 +95,13 @@ class Http:
             stream.hang_up()
         for network in networks:
             hang_up(network)
-        while self._clients:
-            self._clients.popitem()[1].close()
+        while client := self._take_client():
+            client.close()
+
+    def _take_client(self) -> httpx.Client | None:
+        """Removes and returns one of the clients; None if there is none. Several threads may close this."""
+        with self._lock:
+            return self._clients.popitem()[1] if self._clients else None
 
     def _client(self, proxy: Proxy, *, for_streams: bool) -> httpx.Client:
         with self._lock:
