@@ -21,6 +21,7 @@ async def test_a_turn_that_holds_up_the_others_is_told() -> None:
         await asyncio.sleep(0)
     assert 0.15 < pace.longest_turn < 10
     running.cancel()
+    assert (pace.take_longest_turn(), pace.take_longest_turn()) == (pace.longest_turn, 0)
 
 
 def test_the_rate_is_that_of_the_last_minutes() -> None:

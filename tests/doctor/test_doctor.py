@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from roomcast.client.decode import Event
-from roomcast.doctor import client_side, fixes, idle, strangers
+from roomcast.client.decode import MAX_BLOCK, Event
+from roomcast.doctor import client_side, events, examination, fixes, idle, resume, strangers
 from roomcast.doctor.finding import Finding, Level
-from roomcast.doctor.listening import Recording
+from roomcast.doctor.listening import Recording, listen
 from roomcast.doctor.site import Site
 from tests.certificate import Certificate
 from tests.cli.shell import run
@@ -28,6 +28,18 @@ sha256 = "%s"
 read = ["team/*"]
 """
 KEY = "rck_team_" + "x" * 43
+ME = {"kind": "key", "name": "team", "read": ["*"], "publish": [], "metrics": False, "admin": False}
+ME |= {"user": "anonymous", "expires_in": None}
+
+Respond = Callable[[httpx.Request], httpx.Response]
+PAGES = {
+    "a page": httpx.Response(200, html="<p>Please log in to roomcast</p>"),
+    "no object": httpx.Response(200, json=["roomcast"]),
+    "no text": httpx.Response(200, content=b"\xff"),
+    "other fields": httpx.Response(200, json={"read": True}),
+    "other kinds": httpx.Response(200, json={**ME, "read": None}),
+}
+"""Answers that a proxy may give in roomcast's place."""
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +119,110 @@ def test_a_clock_that_is_an_hour_off_is_a_fault(seconds: int, level: str, text: 
     answer = httpx.Response(200, json={"status": "ok", "version": "1", "time": "2026-11-26T12:00:00.000Z"})
     [found] = client_side.clock(answer, 1795694400.0 - seconds)
     assert (found.level.value, text in found.text) == (level, True)
+
+
+@pytest.mark.parametrize(
+    "date", ["soon", "Fri, 99 Nov 2026 12:00:00 GMT", f"Fri, 27 Nov {'9' * 30} 12:00:00 GMT", ""]
+)
+@pytest.mark.parametrize("body", [b"{}", b'{"time": 1}', b'{"time": "soon"}', b"[]", b"<p>"])
+def test_a_time_that_is_malformed_is_no_time(date: str, body: bytes) -> None:
+    [found] = client_side.clock(httpx.Response(200, content=body, headers={"Date": date}), 1795694400.0)
+    assert (found.level, found.text) == (Level.NOTE, "the server does not send its time")
+
+
+def test_the_date_of_an_answer_counts_if_its_body_tells_no_time() -> None:
+    answer = httpx.Response(200, json={"version": "1"}, headers={"Date": "Thu, 26 Nov 2026 12:00:00 GMT"})
+    [found] = client_side.clock(answer, 1795694400.0)
+    assert (found.level, found.text) == (Level.OK, "0.0 s apart")
+
+
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[Respond], None]:
+    """A function that makes every site answer as its argument does."""
+
+    def answering(respond: Respond) -> None:
+        def client(site: Site, *, credential: bool = True) -> httpx.AsyncClient:
+            return httpx.AsyncClient(base_url=site.url, transport=httpx.MockTransport(respond))
+
+        monkeypatch.setattr(Site, "client", client)
+
+    return answering
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_proxy_that_answers_me_itself_is_a_fault(page: str, answering: Callable[[Respond], None]) -> None:
+    answering(lambda request: PAGES[page])
+    site = Site("http://localhost", {})
+    [found] = asyncio.run(client_side.credential(site))
+    assert (found.level, found.text) == (Level.FAULT, "GET /me is answered 200, not by roomcast")
+    assert found.fix == "pass /me on to roomcast"
+    asyncio.run(examination._choose_room(site))
+    assert site.room == examination.ROOM
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_for_me_gives_strangers_no_rights(page: str, answering: Callable[[Respond], None]) -> None:
+    answering(lambda request: PAGES[page])
+    site = Site("http://localhost:1", {})
+    asyncio.run(site.look())
+    assert strangers.rights_of_strangers(site).text == "nobody gets in without a credential"
+    with pytest.raises(examination.NotReached, match="not by roomcast"):
+        asyncio.run(examination._reach(site))
+
+
+def test_the_rights_that_roomcast_tells_are_shown(answering: Callable[[Respond], None]) -> None:
+    answering(lambda request: httpx.Response(200, json={**ME, "expires_in": 60}))
+    [found] = asyncio.run(client_side.credential(Site("http://localhost", {})))
+    assert (found.level, found.text) == (Level.OK, "key team: read *; publish nothing, for 60 s more")
+
+
+def test_a_follow_that_a_proxy_refuses_with_a_page_about_roomcast_is_a_fault(
+    answering: Callable[[Respond], None],
+) -> None:
+    answering(lambda request: httpx.Response(401, html="<p>Please log in to roomcast</p>"))
+    [found] = asyncio.run(events.check(Site("http://localhost", {}, "a")))
+    assert (found.level, found.text) == (Level.FAULT, "a follow is answered 401")
+
+
+def test_a_gap_that_a_proxy_has_changed_is_not_the_answer_to_our_id(answering: Callable[[Respond], None]) -> None:
+    stream = b"id: \xc3\xa9\nevent: gap\ndata: <p>\n\n"
+    answering(lambda request: httpx.Response(200, content=stream))
+    [found] = asyncio.run(resume.check(Site("http://localhost", {}, "a")))
+    assert (found.name, found.level) == ("Last-Event-ID", Level.FAULT)
+
+
+async def test_a_stream_that_a_proxy_replaced_by_an_endless_line_is_recorded_as_cut(
+    answering: Callable[[Respond], None],
+) -> None:
+    answering(lambda request: httpx.Response(200, content=b"x" * (MAX_BLOCK + 1)))
+    recording = await listen(Site("http://localhost", {}, "a"), 5)
+    assert (recording.ended, recording.events) == (True, [])
+
+
+async def test_an_id_that_is_not_ascii_is_sent_as_utf_8(answering: Callable[[Respond], None]) -> None:
+    seen: list[bytes] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        seen.extend(value for name, value in request.headers.raw if name.lower() == b"last-event-id")
+        return httpx.Response(200)
+
+    answering(respond)
+    await listen(Site("http://localhost", {}, "a"), 5, Last_Event_ID="é")
+    assert seen == ["é".encode()]
+
+
+@pytest.mark.parametrize("url", ["http://localhost", "http://localhost/live", "http://localhost/live/é"])
+def test_strangers_are_tried_below_the_path_of_the_server(url: str, answering: Callable[[Respond], None]) -> None:
+    path = httpx.URL(url).raw_path.rstrip(b"/")
+    seen: list[bytes] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        seen.append(request.extensions["target"])
+        return httpx.Response(404)
+
+    answering(respond)
+    asyncio.run(strangers.check(Site(url, {})))
+    assert seen == [path + b"/metrics", path + b"/metric%73", path + b"/rooms?limit=1"]
 
 
 def test_a_credential_that_the_server_cannot_check_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from roomcast.torture import rude as rudely
 from roomcast.torture import witness
 from roomcast.torture.crowds import CROWDS
 from roomcast.torture.rude import BOUND, AttackResult, RudeAttack
-from roomcast.torture.target import Target, Unusable
+from roomcast.torture.target import RawAnswer, Target, Unusable
 from roomcast.torture.witness import Observation
 from tests.conftest import Serve
 from tests.hardening import faulty_server
-from tests.running import start_roomcast
+from tests.running import free_port, start_roomcast
 
 
 def rude(url: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -88,3 +90,44 @@ async def test_messages_of_others_are_not_trimmed_without_a_confirmation(serve: 
     with pytest.raises(Unusable, match="--yes"):
         await RudeAttack(Target.parse(server.url), 1, allowed=False).run()
     assert server.metric("roomcast_log_newest") == 1
+
+
+async def test_a_server_whose_memory_is_no_number_does_not_tell_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def get(self: Target, path: str, accept: str) -> RawAnswer:
+        return RawAnswer(200, b"process_resident_memory_bytes much\n")
+
+    monkeypatch.setattr(Target, "get", get)
+    assert await witness.Witness(Target("x", 1, False, ""), "a").memory() is None
+
+
+async def test_a_follower_that_could_not_join_before_the_attack_is_no_violation() -> None:
+    attack = RudeAttack(Target.parse(f"http://127.0.0.1:{free_port()}"), 1, allowed=True)
+    with pytest.raises(Unusable, match="is the server running"):
+        await attack.run()
+    assert not attack.violations
+
+
+async def test_an_attack_that_is_interrupted_is_judged_by_what_its_witness_saw(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Follows(witness.Witness):
+        async def __aenter__(self) -> witness.Witness:
+            self._following = asyncio.create_task(asyncio.Event().wait())  # type: ignore[arg-type]
+            self.record.violate("it lost a message")
+            self._follower.turned_away = True
+            return self
+
+    async def nothing(*_: object) -> None:
+        pass
+
+    async def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rudely, "Witness", Follows)
+    monkeypatch.setattr(rudely, "remove_rooms", nothing)
+    monkeypatch.setattr(RudeAttack, "_fill", nothing)
+    monkeypatch.setattr(RudeAttack, "_attack", interrupted)
+    attack = RudeAttack(Target("x", 1, False, ""), 1, allowed=True)
+    with pytest.raises(KeyboardInterrupt):
+        await attack.run()
+    assert attack.violations == ["it lost a message"]

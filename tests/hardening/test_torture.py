@@ -264,6 +264,73 @@ async def test_a_publisher_that_meets_503_waits_as_it_is_told(monkeypatch: pytes
     assert (record.counts["acknowledged"], record.counts["tried again"], record.violations) == (1, 2, [])
 
 
+@pytest.mark.parametrize("id", ["x", 7, None, "x-9223372036854775808"])
+def test_an_id_of_another_form_is_a_value_error(id: Any) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the text is Python's
+        Position.parse(id)
+    with pytest.raises(ValueError):  # noqa: PT011
+        Transcript(Record(), "follower 1", ["a"]).hear(Event("message", id, {}))
+
+
+class AlwaysFirst(Random):
+    """A source of chance with which a publisher repeats each publish with a key, and deletes each other one."""
+
+    def random(self) -> float:
+        return 0.0
+
+
+MALFORMED = [
+    b"<p>",
+    b"7",
+    b"{}",
+    b'{"id": "x", "room": "a", "text": "p-0"}',
+    b'{"id": 7, "room": "a", "text": "p-0"}',
+    b'{"id": "x-9223372036854775808", "room": "a", "text": "p-0"}',
+    b'{"id": "x-2", "room": "a", "text": ["p-0"]}',
+    b'{"room": "a", "text": "another"}',
+    b"[]",
+]
+"""Bodies of a 201."""
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+@pytest.mark.parametrize("body", MALFORMED)
+async def test_a_malformed_answer_to_a_publish_is_one_violation(
+    monkeypatch: pytest.MonkeyPatch, body: bytes, keyed: bool
+) -> None:
+    sent: list[str] = []
+
+    async def answer(self: Publisher, *request: object) -> RawAnswer:
+        sent.append("request")
+        return RawAnswer(201, body)
+
+    monkeypatch.setattr(Publisher, "_post", answer)
+    monkeypatch.setattr(Publisher, "_send", answer)
+    record = Record()
+    await Publisher(Target("x", 1, False, ""), record, ["a"], "p", AlwaysFirst()).publish("a", keyed=keyed)
+    assert len(record.violations) == 1
+    assert record.violations[0].startswith(
+        ("a publish was answered with 201: ", "the publish of 'p-0' was answered")
+    )
+    assert sent == ["request"]
+
+
+@pytest.mark.parametrize("body", MALFORMED[:-2])
+async def test_a_malformed_answer_to_a_repetition_is_a_violation(
+    monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    bodies = iter([b'{"id": "x-1", "room": "a", "text": "p-0"}', body])
+
+    async def answer(self: Publisher, request: object) -> RawAnswer:
+        return RawAnswer(201, next(bodies))
+
+    monkeypatch.setattr(Publisher, "_post", answer)
+    record = Record()
+    await Publisher(Target("x", 1, False, ""), record, ["a"], "p", AlwaysFirst()).publish("a")
+    assert record.counts["repeated"] == 1
+    assert record.violations[-1] == f"the repetition of a publish was answered with 201: {body!r}"
+
+
 @pytest.mark.parametrize(
     "url",
     ["localhost:8080", "ftp://x", "http://", "http://x:99999", "http://x/?y", "http://a b/", "http://x/\r\n"],

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from roomcast.delivery.engine import Engine
+from roomcast.delivery.pace import Pace
 from roomcast.model.settings import Settings
 from roomcast.serve import minute
 from roomcast.serve.minute import MinuteReport
@@ -69,10 +70,22 @@ async def test_each_part_says_what_to_do(
 async def test_a_long_turn_and_a_short_retention_are_reported(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    engine.pace = SimpleNamespace(longest_turn=2.5, rate=100.0)  # type: ignore[assignment]
+    engine.pace = SimpleNamespace(take_longest_turn=lambda: 2.5, rate=100.0)  # type: ignore[assignment]
     [line] = await said(MinuteReport(engine), caplog)
     assert "the process stood still for 2.5 s: " in line
     assert "at this rate of publishing a message is retained for 100 s: raise --max-messages" in line
+
+
+async def test_a_long_turn_is_reported_for_one_minute_only(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    reporter = MinuteReport(engine)
+    engine.pace = Pace(lambda: 0)
+    engine.pace._longest = engine.pace._longest_untaken = 2.5
+    [line] = await said(reporter, caplog)
+    assert line.startswith("in the last minute: the process stood still for 2.5 s: ")
+    assert engine.pace.longest_turn == 2.5, "the metric still tells it"
+    assert await said(reporter, caplog) == []
 
 
 async def test_slow_publishes_are_reported_if_they_are_more_than_one_in_a_hundred(

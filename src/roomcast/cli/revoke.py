@@ -9,7 +9,11 @@ from roomcast.cli.command import Command, Server, with_server
 
 @click.command("revoke", cls=Command)
 @click.argument("sub")
-@click.option("--iss", metavar="ISSUER", help="Only tokens of this issuer.  [default: all issuers]")
+@click.option(
+    "--iss",
+    metavar="ISSUER",
+    help="Only tokens of this issuer, and tickets issued for them.  [default: all issuers]",
+)
 @click.option(
     "--before", metavar="TIME", help="Only those issued before TIME, such as 2026-11-22T06:27:00Z.  [default: now]"
 )

@@ -32,6 +32,8 @@ class Pace:
         self._longest = 0.0
         self._longest_before = 0.0
         """The longest turn of the previous minute."""
+        self._longest_untaken = 0.0
+        """The longest turn since the last `take_longest_turn`."""
         self._samples: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
         """Times of samples, and the newest message's number at each."""
 
@@ -44,7 +46,9 @@ class Pace:
             began = loop.time()
             await asyncio.sleep(_LOOK_SECONDS)
             now = loop.time()
-            self._longest = max(self._longest, now - began - _LOOK_SECONDS)
+            turn = now - began - _LOOK_SECONDS
+            self._longest = max(self._longest, turn)
+            self._longest_untaken = max(self._longest_untaken, turn)
             if now - minute >= _REMEMBERED_SECONDS:
                 minute = now
                 self._longest_before, self._longest = self._longest, 0.0
@@ -55,6 +59,12 @@ class Pace:
     def longest_turn(self) -> float:
         """The longest delay of a timer of this loop, in seconds, within the last one to two minutes."""
         return max(self._longest, self._longest_before)
+
+    def take_longest_turn(self) -> float:
+        """Returns the longest delay of a timer of this loop since the last call, in seconds. Each counts once, so
+        there is one caller: the line of a minute."""
+        longest, self._longest_untaken = self._longest_untaken, 0.0
+        return longest
 
     @property
     def rate(self) -> float:

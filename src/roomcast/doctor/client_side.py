@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import httpx
 
 from roomcast.doctor.finding import Finding, fault, note, ok
-from roomcast.doctor.site import Site
+from roomcast.doctor.site import Site, object_of, rights_of
 
 _APART = 30.0
 """By how many seconds the clocks may differ: the leeway of tickets and tokens."""
@@ -35,12 +36,17 @@ async def credential(site: Site) -> list[Finding]:
         return [fault(name, "the server cannot check it now: 503", fix)]
     if not answer.is_success:
         return [note(name, f"GET /me is answered {answer.status_code}")]
-    return [ok(name, _may(answer.json()))]
+    me = rights_of(answer)
+    if not me:
+        return [
+            fault(name, f"GET /me is answered {answer.status_code}, not by roomcast", "pass /me on to roomcast")
+        ]
+    return [ok(name, _may(me))]
 
 
 def room_of(me: dict[str, Any], otherwise: str) -> str:
-    """Returns a room that a client may read by its rights `me`, an answer of `GET /me`: `otherwise` if it
-    may read every room or none, and a prefix with `otherwise` if it may read that prefix."""
+    """Returns a room that a client may read by its rights `me`, as `rights_of` returns them: `otherwise` if it
+    may read every room or none, or if `me` is empty, and a prefix with `otherwise` if it may read that prefix."""
     grants = me.get("read", [])
     if not grants or "*" in grants:
         return otherwise
@@ -91,13 +97,10 @@ def _cors(site: Site, page: str, answer: httpx.Response, preflight: httpx.Respon
 def clock(answer: httpx.Response, now: float) -> list[Finding]:
     """Compares the clock of the server that gave this `answer` to `GET /healthz` with ours: `now`, in seconds
     since 1970."""
-    try:
-        told = datetime.fromisoformat(answer.json()["time"])
-    except (ValueError, KeyError, TypeError):  # an older server sends no time; a proxy may add a Date
-        if "date" not in answer.headers:
-            return [note("clock", "the server does not send its time")]
-        told = parsedate_to_datetime(answer.headers["date"])
-    apart = told.timestamp() - now
+    told = _time(answer)
+    if told is None:
+        return [note("clock", "the server does not send its time")]
+    apart = told - now
     if abs(apart) > _APART:
         which = "ahead of" if apart > 0 else "behind"
         return [
@@ -108,3 +111,13 @@ def clock(answer: httpx.Response, now: float) -> list[Finding]:
             )
         ]
     return [ok("clock", f"{abs(apart):.1f} s apart")]
+
+
+def _time(answer: httpx.Response) -> float | None:
+    """The time in `answer`, in seconds since 1970; None if there is none. An older server sends none in the body,
+    and a proxy may add a `Date`, which may be malformed."""
+    with suppress(ValueError, TypeError, OverflowError):
+        return datetime.fromisoformat(object_of(answer).get("time")).timestamp()  # type: ignore[arg-type]
+    with suppress(ValueError, TypeError, OverflowError):
+        return parsedate_to_datetime(answer.headers.get("date")).timestamp()
+    return None

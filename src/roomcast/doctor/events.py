@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from roomcast.doctor.finding import Finding, fault, note, ok
 from roomcast.doctor.listening import Recording, has_event, listen
-from roomcast.doctor.site import SECONDS, Site
+from roomcast.doctor.site import SECONDS, Site, is_ours, object_of
 
 _LATE_SECONDS = 0.15
 """A first event is late if it comes this many seconds later than another answer. HAProxy delays by 0.2 s."""
@@ -89,9 +89,9 @@ def _refused(recording: Recording) -> Finding:
     answer = recording.answer
     assert answer is not None
     name, status = "first event", answer.status_code
-    if status not in (401, 403) or "roomcast" not in answer.text:
+    if status not in (401, 403) or not is_ours(answer):
         return fault(name, f"a follow is answered {status}", "look at that answer: its page says who gave it")
-    detail = str(answer.json().get("detail", ""))
+    detail = str(object_of(answer).get("detail", ""))
     if "not-served" in answer.text:
         text = f"roomcast serves only its own machine: {detail}"
         return fault(name, text, "roomcast: --config with rights, --secret-file, or --open")

@@ -11,7 +11,7 @@ import httpx
 from roomcast.doctor import client_side, events, idle, resume, sizes, strangers, streams
 from roomcast.doctor.finding import Finding, note, ok
 from roomcast.doctor.fixes import NAMES
-from roomcast.doctor.site import Site
+from roomcast.doctor.site import Site, object_of, rights_of
 
 ROOM = "roomcast-doctor"
 IDLE_SECONDS = 35.0
@@ -57,11 +57,8 @@ async def _reach(site: Site) -> httpx.Response:
         answer = await site.look()
     except httpx.HTTPError as error:
         raise NotReached(str(error) or type(error).__name__) from error
-    try:
-        version = answer.json()["version"]
-    except (ValueError, KeyError, TypeError):
-        raise NotReached(f"GET /healthz is answered {answer.status_code}, and not by roomcast") from None
-    assert version
+    if not object_of(answer).get("version"):
+        raise NotReached(f"GET /healthz is answered {answer.status_code}, and not by roomcast")
     return answer
 
 
@@ -70,10 +67,8 @@ async def _choose_room(site: Site) -> None:
     if site.room:
         return
     site.room = ROOM
-    with suppress(httpx.HTTPError, ValueError):
-        me = await site.get("/me")
-        if me.is_success:
-            site.room = client_side.room_of(me.json(), site.room)
+    with suppress(httpx.HTTPError):
+        site.room = client_side.room_of(rights_of(await site.get("/me")), site.room)
 
 
 def _server(site: Site, greeting: httpx.Response) -> Finding:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from roomcast.client.decode import Comment, Decoder, Event, Item, Retry
+from roomcast.client.decode import Comment, Decoder, Endless, Event, Item, Retry
 from roomcast.doctor.site import Site
 
 
@@ -60,7 +60,8 @@ async def listen(
     **headers: str,
 ) -> Recording:
     """Follows the site's room for `seconds` after the answer's head, or until `enough` returns True. `resumes` is
-    an id to resume from, sent in the URL; `headers` are sent, with `_` for `-`. Never raises `httpx.HTTPError`."""
+    an id to resume from, sent in the URL; `headers` are sent, with `_` for `-`. Never raises `httpx.HTTPError` or
+    `Endless`."""
     recording, watch = Recording(), _Stopwatch()
     query = {"room": site.room, "replay": "none", **({"last_event_id": resumes} if resumes else {})}
     sent = {"Accept": "text/event-stream", "Accept-Encoding": "gzip", "Cache-Control": "no-cache"}
@@ -73,7 +74,7 @@ async def listen(
                 "GET",
                 "/messages",
                 params=query,
-                headers=sent,
+                headers=[(name.encode(), value.encode()) for name, value in sent.items()],
                 timeout=seconds + 1,
                 extensions={"trace": watch.trace},
             ) as answer,
@@ -83,7 +84,7 @@ async def listen(
             recording.ended = await _record(recording, answer, watch, enough)
     except TimeoutError:
         pass
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, Endless) as error:
         recording.ended = not isinstance(error, httpx.ReadTimeout)
         recording.failure = str(error) or type(error).__name__
     finally:

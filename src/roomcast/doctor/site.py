@@ -8,9 +8,10 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 import httpx
+import msgspec
 
 from roomcast.client.errors import bad_tls
 from roomcast.doctor import fixes
@@ -18,6 +19,18 @@ from roomcast.doctor import fixes
 SECONDS = 5.0
 """How long an answer may take."""
 _PROBLEM = "urn:problem-type:roomcast:"
+
+
+class _Rights(TypedDict):
+    """The answer of `GET /me`."""
+
+    kind: str
+    name: str
+    read: list[str]
+    publish: list[str]
+    metrics: bool
+    admin: bool
+    expires_in: int | None
 
 
 @dataclass
@@ -44,7 +57,8 @@ class Site:
     greeted: float = 0.0
     """When the answer that `look` returns came, in seconds since 1970."""
     stranger: dict[str, Any] = field(default_factory=dict)
-    """The answer of `/me` to a client without a credential; empty if it is refused."""
+    """The answer of `/me` to a client without a credential; empty if it is refused, or not answered by
+    roomcast."""
 
     def client(self, *, credential: bool = True) -> httpx.AsyncClient:
         """Returns a new HTTP client, with connections of its own; without `credential` it sends none."""
@@ -78,9 +92,8 @@ class Site:
             self.verify, self.tls = False, unverified()
             found = await self._greet()
         self.proxy = fixes.named_by(found.headers) or fixes.recognized(await self._nonsense())
-        with suppress(httpx.HTTPError, ValueError):
-            me = await self.get("/me", credential=False)
-            self.stranger = me.json() if me.is_success else {}
+        with suppress(httpx.HTTPError):
+            self.stranger = rights_of(await self.get("/me", credential=False))
         return found
 
     async def _greet(self) -> httpx.Response:
@@ -133,6 +146,24 @@ def is_ours(answer: httpx.Response) -> bool:
     if kind == "application/problem+json":
         return _PROBLEM in answer.text or "about:blank" in answer.text
     return answer.is_success and kind == "application/json"
+
+
+def object_of(answer: httpx.Response) -> dict[str, Any]:
+    """Returns the JSON object in the body of `answer`; empty if there is none: a proxy may send a page of its own
+    with any status and content type."""
+    try:
+        found = answer.json()
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def rights_of(answer: httpx.Response) -> dict[str, Any]:
+    """Returns the rights in `answer`, one of `GET /me`; empty if it is refused, or is not roomcast's."""
+    try:
+        return {**msgspec.convert(object_of(answer), _Rights)} if answer.is_success else {}
+    except msgspec.ValidationError:
+        return {}
 
 
 def _named(given: Mapping[str, str]) -> dict[str, str]:

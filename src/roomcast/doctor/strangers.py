@@ -60,11 +60,12 @@ async def _rooms(site: Site) -> Finding:
 
 async def _open(site: Site, *paths: str) -> str:
     """The first of these paths that is served without a credential; empty if none is."""
+    mount = httpx.URL(site.url).raw_path.rstrip(b"/")
     async with site.client(credential=False) as client:
         for path in paths:
             try:
                 # Sent as the raw target: httpx would decode the path.
-                answer = await client.get("/", extensions={"target": path.encode()})
+                answer = await client.get("/", extensions={"target": mount + path.encode()})
             except httpx.HTTPError:
                 continue
             if answer.status_code == 200:

@@ -18,7 +18,8 @@ class Revocation(NamedTuple):
 
     sub: str
     iss: str | None
-    """The issuer whose tokens and tickets end. None: those of all issuers, and tickets issued by keys."""
+    """The issuer whose tokens end, and the tickets issued for them. None: those of all issuers, and the tickets of
+    keys."""
     before: int
     """Milliseconds since 1970. A credential without a time of issue counts as older."""
 

@@ -84,7 +84,7 @@ class MinuteReport:
             logger.warning("in the last minute: %s", "; ".join(parts), extra={"fields": fields})
 
     def _of_process(self) -> Iterator[tuple[str, str]]:
-        longest = self._engine.pace.longest_turn
+        longest = self._engine.pace.take_longest_turn()
         if longest >= LONG_TURN:
             yield "turn", MEASURED["turn"].format(longest)
         before, self._appends = self._appends, _appends(self._engine)

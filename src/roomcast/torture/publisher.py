@@ -98,10 +98,8 @@ class Publisher:
         if answer.status in (200, 201):
             if answer.status == 200 and not request.in_doubt:
                 self._record.violate(f"{request.texts[0]!r} was refused, and stored all the same")
-            try:
-                self._record.acknowledge(request.texts, _stored(answer))
-            except (ValueError, KeyError, TypeError):
-                self._record.violate(f"a publish was answered with {answer.status}: {answer.body[:200]!r}")
+            if not self._acknowledge(request, answer):
+                return True  # without a message that could be deleted
             if request.keyed and self._random.random() < _REPEATED:
                 await self._repeat(request, answer)
             elif self._may_delete and self._random.random() < _DELETED:
@@ -111,6 +109,15 @@ class Publisher:
         if answer.status != _TOO_LARGE or len(request.texts) == 1:
             self._record.violate(f"a publish was refused with {answer.status}: {answer.body[:200]!r}")
         return False
+
+    def _acknowledge(self, request: _Request, answer: RawAnswer) -> bool:
+        """Notes that the request is stored. Returns whether the answer has its messages, and records a violation
+        if not."""
+        try:
+            return self._record.acknowledge(request.texts, _stored(answer))
+        except (ValueError, KeyError, TypeError):
+            self._violate_malformed("a publish", answer)
+            return False
 
     async def _delete(self, first: RawAnswer) -> None:
         """Deletes the first of the stored messages."""
@@ -140,10 +147,16 @@ class Publisher:
                 f"a publish and its repetition were answered with {first.body!r} and {again.body!r}"
             )
         elif again.status == 201:
-            for message in _stored(again):
-                self._record.identify(message)
+            try:
+                for message in _stored(again):
+                    self._record.identify(message)
+            except (ValueError, KeyError, TypeError):
+                self._violate_malformed("the repetition of a publish", again)
         elif again.status != 200:
             self._record.violate(f"the repetition of a publish was refused with {again.status}")
+
+    def _violate_malformed(self, what: str, answer: RawAnswer) -> None:
+        self._record.violate(f"{what} was answered with {answer.status}: {answer.body[:200]!r}")
 
     async def _post(self, request: _Request) -> RawAnswer | None:
         """The answer; None if there is none. The request notes whether it may be stored without an answer."""

@@ -18,6 +18,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+_MAX_SEQ = 2**63 - 1
+"""Transcripts keep seqs in 64 bits."""
 MOST_SHOWN = 20
 """Violations that are kept as text. All are counted."""
 
@@ -30,9 +32,12 @@ class Position(NamedTuple):
 
     @classmethod
     def parse(cls, id: str) -> Position:
-        """Returns the id's parts. Raises `ValueError`."""
-        epoch, _, seq = id.rpartition("-")
-        return cls(epoch, int(seq))
+        """Returns the parts of `id`, which a faulty server may have sent. Raises `ValueError`, also if it is no
+        text."""
+        epoch, _, seq = id.rpartition("-") if isinstance(id, str) else ("", "", "")
+        if (number := int(seq)) > _MAX_SEQ:
+            raise ValueError(f"{id!r} is too large")
+        return cls(epoch, number)
 
 
 class Double(NamedTuple):
@@ -84,17 +89,18 @@ class Record:
         self._floor |= dict.fromkeys(texts, self._newest)
         self.unknown |= set(texts)
 
-    def acknowledge(self, texts: Sequence[str], messages: Sequence[Mapping[str, Any]]) -> None:
-        """Notes that the server says these texts are stored as these messages. Raises `KeyError`, `TypeError` or
-        `ValueError` for malformed messages."""
+    def acknowledge(self, texts: Sequence[str], messages: Sequence[Mapping[str, Any]]) -> bool:
+        """Notes that the server says these `texts` are stored as these `messages`. Returns whether the messages
+        have these texts. Raises `KeyError`, `TypeError` or `ValueError` for malformed messages."""
         self.unknown -= set(texts)
         self.counts["acknowledged"] += len(texts)
         if [message["text"] for message in messages] != list(texts):
             self.violate(f"the publish of {texts[0]!r} was answered with another's messages")
-            return
+            return False
         seqs = [self.identify(message) for message in messages]
         if seqs != list(range(seqs[0], seqs[0] + len(seqs))):
             self.violate(f"a batch has the ids {seqs}, which are not consecutive")
+        return True
 
     def refuse(self, texts: Sequence[str]) -> None:
         """Notes that the server says these texts are not stored."""
@@ -108,7 +114,7 @@ class Record:
 
     def identify(self, message: Mapping[str, Any]) -> int:
         """Returns the seq of a message, and checks that the message is the same wherever it was seen. Raises
-        `KeyError` or `ValueError` for a malformed message."""
+        `KeyError`, `TypeError` or `ValueError` for a malformed message."""
         text, room, position = message["text"], message["room"], Position.parse(message["id"])
         if self.same_epoch(position) and self._hashes.get(position.seq) != (
             found := hash(repr(sorted(message.items())))

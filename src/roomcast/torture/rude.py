@@ -65,9 +65,11 @@ class RudeAttack:
         try:
             await self._fill()
             async with witness:
-                await self._attack(witness)
+                try:
+                    await self._attack(witness)
+                finally:  # not earlier: until here the follower need not have joined
+                    self.violations = witness.judge()
         finally:
-            self.violations = witness.judge()
             await remove_rooms(self._target, [self._room, self._page])
 
     @property

@@ -7,6 +7,7 @@ import asyncio
 import math
 import re
 import time
+from contextlib import suppress
 from random import Random
 from typing import NamedTuple
 
@@ -89,7 +90,9 @@ class Witness:
         """The server's memory in bytes; None if /metrics does not tell."""
         answer = await self._ask("/metrics")
         found = answer and _MEMORY.search(answer.body.decode(errors="replace"))
-        return float(found[1]) if found else None
+        with suppress(ValueError):
+            return float(found[1]) if found else None
+        return None
 
     async def serves(self) -> bool:
         """Whether the server answers a newcomer within 10 s."""

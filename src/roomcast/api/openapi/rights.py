@@ -69,7 +69,10 @@ def revocation() -> Json:
     optional = {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None}
     given = {
         "sub": {**schema_of(UserName), "description": "The person whose tokens and tickets end."},
-        "iss": {**optional, "description": "Only tokens and tickets of this issuer; by default of every issuer."},
+        "iss": {
+            **optional,
+            "description": "Only tokens of this issuer, and tickets issued for them; by default all.",
+        },
         "before": {
             "anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}],
             "default": None,

@@ -32,7 +32,8 @@ class RevokedRow:
 
     sub: str = column(Checked(check_sub))
     iss: str | None = column(Checked(check_iss), None)
-    """The issuer of these tokens; None for every issuer."""
+    """The issuer whose tokens end, and the tickets issued for them; None for every issuer, and for the tickets of
+    keys."""
     before: str = column(Moment())
 
     def revocation(self) -> Revocation:

@@ -43,6 +43,8 @@ class SupervisorLink:
         """Connections that came before `on_connection` was called."""
         self._changes: Sequence[Change] = ()
         """Prepared changes that are not in force yet."""
+        self._preparing = 0
+        """The number of the `Prepare` that `_changes` may come from; 0 after `Forget`."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(channel.socket, self._read)
@@ -70,13 +72,14 @@ class SupervisorLink:
             assert file is not None
             self._take(order.worker, socket.socket(fileno=file))
         elif isinstance(order, Prepare):
+            self._preparing = order.number
             self._do(self._prepare(order))
         elif isinstance(order, Apply):
             changes, self._changes = self._changes, ()
             for change in changes:
                 change()
         elif isinstance(order, Forget):
-            self._changes = ()
+            self._preparing, self._changes = 0, ()
         elif isinstance(order, Ping):
             self.report(Pong())
         elif isinstance(order, Drain) and not self._stop.done():
@@ -95,10 +98,12 @@ class SupervisorLink:
 
     async def _prepare(self, order: Prepare) -> None:
         try:
-            self._changes = await asyncio.to_thread(lambda: [part.prepare(order.settings) for part in self.parts])
+            changes = await asyncio.to_thread(lambda: [part.prepare(order.settings) for part in self.parts])
         except RoomcastError as error:
             self.report(Verdict(order.number, error.detail))
         except Exception as error:  # the supervisor must not wait for an answer
             self.report(Verdict(order.number, f"a bug in roomcast, please report it: {error!r:.200}"))
         else:
+            if order.number == self._preparing:  # a slow one may end after its Forget, and after the next Prepare
+                self._changes = changes
             self.report(Verdict(order.number, ""))
