@@ -130,6 +130,25 @@ async def test_a_deleted_room_that_is_forgotten_is_never_silent(open_log: Open) 
     assert told(await log.read(rooms("b"), 1, 10), 1)["b"] >= 1
 
 
+async def test_a_room_with_older_messages_that_is_forgotten_later_hides_no_loss(
+    open_log: Open, clock: list[int]
+) -> None:
+    log = await open_log(empty_rooms=0)
+    for clock[0], room in [(1_000, "a"), (2_000, "b")]:
+        await publish(log, room)
+
+    for room in "ba":
+        await log.delete_room(room)
+        await publish(log, "c")
+
+        async def forgotten(room: str = room) -> bool:
+            return told(await log.read(rooms(room), 0, 10), 0) == {room: 2}
+
+        await until(forgotten)
+    assert told(await log.read(rooms("b"), 1, 10), 1) == {"b": 1}
+    assert await log.seek_time(rooms("b"), 1_500) < 2
+
+
 async def test_a_room_that_has_messages_again_is_not_forgotten(open_log: Open) -> None:
     log = await open_log(empty_rooms=1)
     await publish(log, "a")
