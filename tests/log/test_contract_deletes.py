@@ -38,6 +38,16 @@ async def test_a_deletion_is_told_only_to_readers_from_before_it(log: Log) -> No
     assert told(await log.read(rooms("b"), 0, 100), 0) == {}
 
 
+async def test_each_of_many_deletions_in_a_row_is_told_once(log: Log) -> None:
+    await publish(log, *["a"] * 8)
+    for seq in (2, 3, 4, 7):
+        await log.delete(seq)
+    page = await log.read(rooms("a"), 1, 1)
+    assert seqs(page.messages) == [5]
+    assert [loss.last for loss in page.losses if loss.last <= page.position] == [2, 3, 4]
+    assert told(page, 1) == {"a": 3}
+
+
 async def test_a_deleted_message_leaves_a_row_that_counts_until_it_is_trimmed(open_log: Open) -> None:
     log = await open_log(max_messages=3)
     await publish(log, *["a"] * 3)

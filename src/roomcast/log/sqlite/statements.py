@@ -24,8 +24,8 @@ class ChosenRooms(NamedTuple):
 
     selection: Selection
     rooms: frozenset[str] | None
-    """The rooms followed by name, and those followed by prefix that have messages after a position. None if
-    they are too many for a statement with an arm for each; the log is then walked, and the room of each message
+    """The rooms followed by name, and those followed by prefix that have messages after a position. None if all of
+    them are too many for a statement with an arm for each; the log is then walked, and the room of each message
     compared."""
     before: int | None
     """The seq before which a page ends."""
@@ -98,7 +98,8 @@ def _chosen(spans: int, room: str = "room") -> str:
 
 
 def _in_spans(spans: int, room: str = "room") -> str:
-    return "(" + " OR ".join(f"({room} >= :first{n} AND {room} < :end{n})" for n in range(spans)) + ")"
+    within = [f"({room} >= :first{n} AND {room} < :end{n})" for n in range(spans)]
+    return f"({' OR '.join(within)})" if within else "false"
 
 
 @cache
