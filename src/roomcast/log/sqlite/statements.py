@@ -24,8 +24,8 @@ class ChosenRooms(NamedTuple):
 
     selection: Selection
     rooms: frozenset[str] | None
-    """The rooms followed by name, and those followed by prefix that have messages after a position. None if all of
-    them are too many for a statement with an arm for each; the log is then walked, and the room of each message
+    """The rooms followed by name, and those followed by prefix that have messages after a position. None if
+    they are too many for a statement with an arm for each; the log is then walked, and the room of each message
     compared."""
     before: int | None
     """The seq before which a page ends."""
