@@ -71,6 +71,10 @@ SELECT count(*) FROM messages NOT INDEXED WHERE seq > :after;
 -- Messages after a seq, each with its `prev`
 SELECT seq, room, prev, body FROM messages WHERE seq > :after ORDER BY seq LIMIT :limit;
 
+-- count_retained --
+-- How many messages are retained, without deleted ones, and how many rooms retain any
+SELECT messages - (SELECT count(*) FROM deleted), (SELECT count(*) FROM rooms WHERE messages > 0) FROM state;
+
 -- load_newest --
 -- The newest message of each of some rooms
 SELECT json_group_object(room, newest) FROM rooms WHERE room IN (SELECT value FROM json_each(:rooms));
