@@ -117,7 +117,7 @@ def trouble(request: pytest.FixtureRequest, serve: Serve, tmp_path: Path) -> Ite
             server,
             lambda: fill(ballast),
             ballast.unlink,
-            "The log's disk is full: make room on it; publishing then goes on.",
+            "The log's disk is full: make space on it; publishing then goes on.",
         )
         server.kill()
 

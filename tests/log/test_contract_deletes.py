@@ -38,6 +38,16 @@ async def test_a_deletion_is_told_only_to_readers_from_before_it(log: Log) -> No
     assert told(await log.read(rooms("b"), 0, 100), 0) == {}
 
 
+async def test_each_of_many_deletions_in_a_row_is_told_once(log: Log) -> None:
+    await publish(log, *["a"] * 8)
+    for seq in (2, 3, 4, 7):
+        await log.delete(seq)
+    page = await log.read(rooms("a"), 1, 1)
+    assert seqs(page.messages) == [5]
+    assert [loss.last for loss in page.losses if loss.last <= page.position] == [2, 3, 4]
+    assert told(page, 1) == {"a": 3}
+
+
 async def test_a_deleted_message_leaves_a_row_that_counts_until_it_is_trimmed(open_log: Open) -> None:
     log = await open_log(max_messages=3)
     await publish(log, *["a"] * 3)
@@ -128,6 +138,25 @@ async def test_a_deleted_room_that_is_forgotten_is_never_silent(open_log: Open) 
         await log.delete_room(room)
     await publish(log, "c", "c")
     assert told(await log.read(rooms("b"), 1, 10), 1)["b"] >= 1
+
+
+async def test_a_room_with_older_messages_that_is_forgotten_later_hides_no_loss(
+    open_log: Open, clock: list[int]
+) -> None:
+    log = await open_log(empty_rooms=0)
+    for clock[0], room in [(1_000, "a"), (2_000, "b")]:
+        await publish(log, room)
+
+    for room in "ba":
+        await log.delete_room(room)
+        await publish(log, "c")
+
+        async def forgotten(room: str = room) -> bool:
+            return told(await log.read(rooms(room), 0, 10), 0) == {room: 2}
+
+        await until(forgotten)
+    assert told(await log.read(rooms("b"), 1, 10), 1) == {"b": 1}
+    assert await log.seek_time(rooms("b"), 1_500) < 2
 
 
 async def test_a_room_that_has_messages_again_is_not_forgotten(open_log: Open) -> None:

@@ -204,3 +204,18 @@ async def test_losses_of_forgotten_rooms_are_told_without_their_names(open_log: 
     assert "" in told(await log.read(by_prefix("r"), 0, 100), 0)
     assert "" not in told(await log.read(by_prefix("r"), 4, 100), 4)
     assert "" not in told(await log.read(rooms("r0"), 0, 100), 0)
+
+
+async def test_any_number_of_rooms_is_read_by_name(open_log: Open, clock: list[int]) -> None:
+    log = await open_log()
+    many = Selection(frozenset(f"room {number}" for number in range(300)))
+    for clock[0], room in [(1_000, "room 0"), (2_000, "another"), (3_000, "room 299"), (4_000, "room 7")]:
+        await publish(log, room)
+    page = await log.read(many, 0, 2)
+    assert (seqs(page.messages), page.position, page.losses) == ([1, 3], 3, [])
+    page = await log.read(many, 3, 10)
+    assert (seqs(page.messages), page.position) == ([4], 4)
+    assert seqs((await log.read(many, 0, 10, before=4)).messages) == [1, 3]
+    assert await log.seek_newest(many, 2) == 2
+    assert await log.seek_newest(many, 9, before=4) == 0
+    assert 1 <= await log.seek_time(many, 2_500) < 3

@@ -112,6 +112,12 @@ class Ranges:
         return self._oldest
 
 
+def test_a_room_that_a_process_behind_saved_again_does_not_lower_the_watermark() -> None:
+    found = KnownRooms([("a", Trimming(3, 1, 3))], watermark(5, 2), 0, Register(0, 100))
+    found.forget(5)
+    assert found.newest_of("a") == watermark(5, 2)
+
+
 def view_of(*documents: AppendDocument) -> tuple[View, list[Message]]:
     """A view with these documents, and the messages that it passes on."""
     passed: list[Message] = []

@@ -97,6 +97,12 @@ async def test_empty_rooms_are_counted_only_if_there_may_be_many(trimming: Trimm
     assert trimming.trimmer.next_rooms_to_keep() == 10
 
 
+async def test_a_room_that_was_deleted_may_be_one_too_many(trimming: Trimming) -> None:
+    trimming.trimmer.next_rooms_to_keep()
+    trimming.trimmer.request(2)
+    assert trimming.trimmer.next_rooms_to_keep() == 10
+
+
 async def test_a_stopped_trimmer_schedules_nothing(trimming: Trimming, monkeypatch: pytest.MonkeyPatch) -> None:
     trimming.trimmer.schedule_after_pause()
     trimming.trimmer.stop()

@@ -17,8 +17,9 @@ from roomcast.log.sqlite.log import SqliteLog
 from roomcast.log.sqlite.queries import QUERIES
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.message import Message
+from roomcast.model.retention import Retention, RoomRule
 from tests.log.sqlite.conftest import Reopen
-from tests.log.steps import draft, publish, rooms, take, told, trimmed
+from tests.log.steps import draft, publish, retained, rooms, take, told, trimmed
 
 
 @pytest.mark.parametrize("checked_bytes", [0, 10**9])
@@ -77,6 +78,20 @@ async def test_a_page_of_another_table_is_damage(log: SqliteLog, monkeypatch: py
         monkeypatch.setitem(QUERIES, "page_of_all", other)
         with pytest.raises(LogUnavailable, match="damaged"):
             await log.get(1)
+
+
+async def test_messages_that_damage_kept_out_of_the_log_do_not_count_for_the_rule_of_their_room(
+    log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.prepare_rules(Retention(rooms=(RoomRule("a", max_messages=2),)))()
+    with monkeypatch.context() as damaged:
+        damaged.setitem(QUERIES, "load_unregistered", "SELECT 0, 'no JSON'")
+        for _ in range(3):
+            with pytest.raises(LogUnavailable, match="damaged"):
+                await publish(log, "a")
+    await publish(log, "a", "a")
+    await log._commits.do(lambda floor: log._writer.walk("", floor))
+    assert await retained(log, "a") == [1, 2]
 
 
 @pytest.mark.parametrize("was_read", [False, True])

@@ -71,7 +71,7 @@ async def publish_until_full(log: SqliteLog) -> int:
 
 async def test_a_disk_that_is_full_at_the_start_is_named(reopen: Reopen, small_disk: Path) -> None:
     (small_disk / "ballast").write_bytes(b"x" * (1024 * 1024 - 8192))
-    with pytest.raises(LogUnusable, match="There is no room on the disk of"):
+    with pytest.raises(LogUnusable, match="There is no space left on the disk of"):
         await reopen(path=small_disk / "log.db")
 
 

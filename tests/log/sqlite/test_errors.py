@@ -19,10 +19,10 @@ def io_error(code: int) -> apsw.IOError:
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (io_error(apsw.SQLITE_IOERR_SHMSIZE), "There is no room on the disk of log.db"),
-        (io_error(apsw.SQLITE_IOERR_SHMMAP), "There is no room on the disk of log.db"),
+        (io_error(apsw.SQLITE_IOERR_SHMSIZE), "There is no space left on the disk of log.db"),
+        (io_error(apsw.SQLITE_IOERR_SHMMAP), "There is no space left on the disk of log.db"),
         (io_error(apsw.SQLITE_IOERR_READ), "The disk of log.db fails (disk I/O error)"),
-        (OSError(errno.ENOSPC, "No space left"), "There is no room on the disk of log.db"),
+        (OSError(errno.ENOSPC, "No space left"), "There is no space left on the disk of log.db"),
         (OSError(errno.EROFS, "Read-only"), "log.db cannot be written: give this user the right"),
         (OSError(errno.EMFILE, "Too many open files"), "log.db cannot be opened ([Errno 24] Too many open files)"),
         (apsw.BusyError("locked"), "log.db is in use by another program"),

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Sequence
 from typing import cast
 
+import apsw
+import msgspec
 import pytest
 
 from roomcast.log.append_queue import AppendRequest
@@ -35,6 +37,10 @@ class FakeWriter:
         self.most = most
         self.jobs: list[str] = []
         self.fails = self.knows_all = False
+        self.undone: list[Exception] = []
+
+    def undo(self, error: Exception) -> None:
+        self.undone.append(error)
 
     def commit(self, requests: Sequence[AppendRequest], floor: int | None) -> Committed:
         self.jobs.append("commit")
@@ -217,6 +223,30 @@ async def test_the_log_can_be_written_again_only_once_something_was_written(
         "The log cannot be written: The disk is full.",
         "The log can be written again: nothing is left to do.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (apsw.FullError("full"), "The log's disk is full"),
+        (msgspec.DecodeError("no JSON"), "The log's database is damaged"),
+        (ValueError("too many rows"), "The log's database is damaged"),
+        (LogUnavailable("The file was moved."), "The file was moved"),
+        (KeyError("a bug"), "a bug"),
+    ],
+)
+async def test_a_job_is_undone_whatever_it_raises(error: Exception, says: str) -> None:
+    commits = Commits()
+
+    def fail(floor: int | None) -> Committed:
+        raise error
+
+    job = commits.group.do(fail)
+    await turns()
+    await commits.thread.work()
+    with pytest.raises(LogUnavailable, match=says):
+        await job
+    assert commits.writer.undone == [error]
 
 
 async def test_the_end_waits_for_a_step_of_trimming_and_begins_none() -> None:

@@ -17,7 +17,8 @@ from roomcast.log.sqlite.queries import QUERIES
 from roomcast.log.sqlite.statements import _arms
 from roomcast.model.message import Message
 from roomcast.model.rooms import Selection
-from tests.log.steps import draft, listed, publish, rooms, seqs
+from tests.log.sqlite.conftest import Reopen
+from tests.log.steps import draft, listed, publish, rooms, seqs, trimmed
 
 
 async def test_the_reader_cannot_write(log: SqliteLog) -> None:
@@ -147,3 +148,18 @@ async def test_a_search_in_steps_of_any_size_finds_the_same(
         monkeypatch.setattr(reader, "WALK_MESSAGES", size)
         found.append([await log.seek_newest(*one) for one in asked])
     assert found[1:] == found[:1] * 3
+
+
+async def test_deletions_that_are_trimmed_during_a_search_are_told_as_trimmed_only(reopen: Reopen) -> None:
+    log = await reopen(max_messages=4)
+    await publish(log, *"aaaa")
+    for seq in (2, 3):
+        await log.delete(seq)
+    search = log._reader.page(rooms("a"), 1, 1, None)
+    assert await log._call(next, search) is None  # it has found that the second is deleted
+    await publish(log, *"bb")
+    await trimmed(log, 2)
+    page = await log._call(next, search)
+    while page is None:
+        page = await log._call(next, search)
+    assert [(loss.last, loss.number) for loss in page.losses] == [(2, 0), (3, 2)]

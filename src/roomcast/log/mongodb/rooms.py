@@ -62,7 +62,9 @@ class KnownRooms:
             del self._known[room]
             self._listed.drop(room)
             self._changed.discard(room)
-            self.forgotten = watermark(newest.seq, newest.at)
+            # A process that lags behind may have saved a room again that is already forgotten.
+            if newest.seq > self.forgotten.seq:
+                self.forgotten = watermark(newest.seq, newest.at)
 
     def forget_all(self, trimmed: int, at: int) -> None:
         """Forgets all rooms. All messages up to the seq `trimmed` are gone, and this process never saw some of

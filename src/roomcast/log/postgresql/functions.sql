@@ -65,12 +65,15 @@ CREATE FUNCTION roomcast.forget(l roomcast.log, _rooms int, _most int) RETURNS r
 DECLARE
     excess bigint;
     edge bigint;
+    edge_at bigint;
 BEGIN
     SELECT count(*) - _rooms INTO excess FROM roomcast.rooms WHERE messages = 0;
     IF excess > 0 THEN
-        SELECT newest, newest_at INTO edge, l.forgotten_at FROM roomcast.rooms WHERE messages = 0
+        SELECT newest, newest_at INTO edge, edge_at FROM roomcast.rooms WHERE messages = 0
             ORDER BY newest OFFSET least(excess, _most) - 1 LIMIT 1;
+        -- A room with older messages may become empty later.
         l.forgotten := greatest(l.forgotten, edge);
+        l.forgotten_at := greatest(l.forgotten_at, edge_at);
         DELETE FROM roomcast.rooms WHERE messages = 0 AND newest <= edge;
     END IF;
     RETURN l;

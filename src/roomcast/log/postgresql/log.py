@@ -160,7 +160,7 @@ class PostgresLog(LocalLog):
 
     async def delete_room(self, room: str) -> None:
         """As `Log.delete_room`, for `room`. This server's consumers are told before this returns."""
-        await self._delete("delete_room", room)
+        await self._delete("delete_room", room, rooms=1)
 
     async def revoke(self, revocation: Revocation) -> None:
         """As `Log.revoke`, for `revocation`."""
@@ -200,14 +200,16 @@ class PostgresLog(LocalLog):
         await self._tail.close()
         await asyncio.gather(*(session.close() for session in self._sessions))
 
-    async def _delete(self, query: str, what: int | str) -> bool:
+    async def _delete(self, query: str, what: int | str, *, rooms: int = 0) -> bool:
+        """Deletes `what` with `query`, which empties this many rooms. Returns whether it was there."""
+
         async def job() -> bool:
             row = await self._writing.row(query, self._tail.epoch, *self._tail.anchor, what)
             return bool(row["found"])
 
         found: bool = await self._writer.submit(job)
         if found:
-            self._writer.trimmer.request()  # the rows of a room go in steps
+            self._writer.trimmer.request(rooms)  # the rows of a room go in steps
             self._tail.notifier.notify()
             await self._read(self._tail.catch_up())  # so that it is gone on this server before the answer
         return found

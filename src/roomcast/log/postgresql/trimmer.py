@@ -82,9 +82,11 @@ class Trimmer:
         else:
             self.schedule(_PAUSE)
 
-    def request(self) -> None:
-        """Notes that there may be more to trim, and lets the next step come within `_PAUSE` seconds."""
+    def request(self, emptied: int = 0) -> None:
+        """Notes that there may be more to trim, and lets the next step come within `_PAUSE` seconds. `emptied`:
+        how many rooms were deleted. The totals may not show it: the tail may read them before the next step."""
         self._more = True
+        self._maybe_empty += emptied
         soon = asyncio.get_running_loop().time() + _PAUSE
         if self._timer is None or self._timer.when() > soon:
             self.schedule(_PAUSE)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 
 import apsw
+import msgspec
 
 from roomcast.model.errors import LogUnavailable, LogUnusable
 
 _NO_RIGHT = "{file} cannot be written: give this user the right to write it and its directory."
-_FULL = "There is no room on the disk of {file}: make room, or name a file on another disk."
+_FULL = "There is no space left on the disk of {file}: make space, or name a file on another disk."
 _DAMAGED = (
     "{file} is damaged, or its disk cannot be read ({error}): check the disk; if it is sound, put a copy in the "
     "place of the file and start with --new-epoch, or name another file."
@@ -34,7 +35,7 @@ _UNREADABLE = (
 )
 
 _UNAVAILABLE: dict[type[apsw.Error], str] = {
-    apsw.FullError: "The log's disk is full: make room on it; publishing then goes on.",
+    apsw.FullError: "The log's disk is full: make space on it; publishing then goes on.",
     apsw.CorruptError: _UNREADABLE,
     apsw.NotADBError: _UNREADABLE,
     apsw.IOError: "The log's disk fails: check the disk; publishing goes on as soon as it works again.",
@@ -48,9 +49,15 @@ def unusable(file: str, error: apsw.Error | OSError) -> LogUnusable:
     return LogUnusable(_sentence(error).format(file=file, error=said))
 
 
-def unavailable(error: apsw.Error) -> LogUnavailable:
-    """The error for an open log that does not answer because of `error`; its publishers and readers may try
-    again."""
+FAILURES = (apsw.Error, msgspec.DecodeError, ValueError)
+"""The errors of a job on a database that fails. The last two mean damage: SQLite read a page of another table."""
+
+
+def unavailable(error: apsw.Error | msgspec.DecodeError | ValueError) -> LogUnavailable:
+    """The error for an open log that does not answer because of `error`, one of `FAILURES`; its publishers and
+    readers may try again."""
+    if not isinstance(error, apsw.Error):
+        return LogUnavailable(_UNREADABLE)
     return LogUnavailable(_UNAVAILABLE.get(type(error), f"The log's database does not answer ({error})."))
 
 
@@ -65,7 +72,7 @@ def _sentence(error: apsw.Error | OSError) -> str:
 
 
 _NO_SPACE = (apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_SHMMAP)
-"""SQLite's codes if there is no room for its shared-memory file."""
+"""SQLite's codes if there is no space for its shared-memory file."""
 _BY_ERRNO = {
     errno.EACCES: _NO_RIGHT,
     errno.EPERM: _NO_RIGHT,

@@ -19,13 +19,14 @@ _READ_MESSAGES = 5_000
 
 _Row = tuple[int, str, int, bytes]
 Progress = Callable[[int], None]
-"""Called with the number of messages checked."""
+"""Called with the number of messages checked; the rows of deleted ones are among them."""
 
 
 class Examined(NamedTuple):
     """The content of a sound log."""
 
     messages: int
+    """How many are retained, without deleted ones."""
     rooms: int
     newest: int
     """The seq of its newest message."""
@@ -59,7 +60,8 @@ def _walk(connection: apsw.Connection, progress: Progress) -> Examined:
             last[room] = seq
         count += len(rows)
         progress(count)
-    return Examined(count, len(last), seq)
+    [(messages, rooms)] = connection.execute(QUERIES["count_retained"]).fetchall()
+    return Examined(cast(int, messages), cast(int, rooms), seq)
 
 
 def _check_message(seq: int, room: str, prev: int, body: bytes, previous: int | None, trimmed: int) -> None:

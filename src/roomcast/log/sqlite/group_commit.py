@@ -18,13 +18,11 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-import apsw
-
 from roomcast.log.append_queue import AppendQueue, AppendRequest, PendingAppend
 from roomcast.log.base import Appended
 from roomcast.log.consumers import Consumers
 from roomcast.log.sqlite.committed import Committed
-from roomcast.log.sqlite.errors import unavailable
+from roomcast.log.sqlite.errors import FAILURES, unavailable
 from roomcast.log.sqlite.job_thread import JobThread
 from roomcast.log.sqlite.state import LogState
 from roomcast.log.sqlite.writer import SqliteWriter
@@ -162,11 +160,9 @@ class GroupCommit:
         outcome: Committed | Exception
         try:
             outcome = job()
-        except apsw.Error as error:
-            self._writer.undo(error)
-            outcome = unavailable(error)
         except Exception as error:
-            outcome = error
+            self._writer.undo(error)
+            outcome = unavailable(error) if isinstance(error, FAILURES) else error
         with suppress(RuntimeError):  # the loop was closed, but not the log
             self._loop.call_soon_threadsafe(self._done, group, outcome)
 

@@ -12,16 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-import apsw
-import msgspec
-
 from roomcast.log.append_queue import AppendRequest
 from roomcast.log.base import Appended, Bounds, Idempotency, Page, RoomSort, RoomStats
 from roomcast.log.consumers import Consumers
 from roomcast.log.local import LocalLog
 from roomcast.log.register import register_size
 from roomcast.log.revoked import KeptRevocations, oldest_kept
-from roomcast.log.sqlite.errors import unavailable
+from roomcast.log.sqlite.errors import FAILURES, unavailable
 from roomcast.log.sqlite.group_commit import GroupCommit
 from roomcast.log.sqlite.job_thread import JobThread
 from roomcast.log.sqlite.opening import Opened, open_database
@@ -197,10 +194,8 @@ class SqliteLog(LocalLog):
         """Calls `read` in the reader's thread. Raises `LogUnavailable` if the database fails."""
         try:
             return await self._call(read, *args, **kwargs)
-        except apsw.Error as error:
+        except FAILURES as error:
             raise unavailable(error) from error
-        except (msgspec.DecodeError, ValueError) as error:  # damage made SQLite read a page of another table
-            raise unavailable(apsw.CorruptError(str(error))) from error
 
     async def _call(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()

@@ -71,6 +71,10 @@ SELECT count(*) FROM messages NOT INDEXED WHERE seq > :after;
 -- Messages after a seq, each with its `prev`
 SELECT seq, room, prev, body FROM messages WHERE seq > :after ORDER BY seq LIMIT :limit;
 
+-- count_retained --
+-- How many messages are retained, without deleted ones, and how many rooms retain any
+SELECT messages - (SELECT count(*) FROM deleted), (SELECT count(*) FROM rooms WHERE messages > 0) FROM state;
+
 -- load_newest --
 -- The newest message of each of some rooms
 SELECT json_group_object(room, newest) FROM rooms WHERE room IN (SELECT value FROM json_each(:rooms));
@@ -349,16 +353,16 @@ SELECT count(*) FROM rooms WHERE messages = 0;
 
 -- make_forget_rooms --
 -- Makes forgetting rooms one INSERT: the `count` empty rooms whose newest messages have the lowest seqs. `forgotten`
--- becomes the highest of these seqs
+-- becomes the highest of these seqs, unless it is higher already: a room with older messages may become empty later
 CREATE TEMP VIEW forgettings AS SELECT 0 AS count;
 
 CREATE TEMP TRIGGER forget INSTEAD OF INSERT ON forgettings BEGIN
-    UPDATE state SET forgotten = last.newest, forgotten_at = last.newest_at
+    UPDATE state SET forgotten = max(forgotten, last.newest), forgotten_at = max(forgotten_at, last.newest_at)
     FROM (
         SELECT newest, newest_at FROM rooms WHERE messages = 0 ORDER BY newest LIMIT 1 OFFSET NEW.count - 1
     ) AS last;
 
-    DELETE FROM rooms WHERE messages = 0 AND newest <= (SELECT forgotten FROM state);
+    DELETE FROM rooms WHERE room IN (SELECT room FROM rooms WHERE messages = 0 ORDER BY newest LIMIT NEW.count);
 END;
 
 -- forget_rooms --

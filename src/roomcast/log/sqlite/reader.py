@@ -73,16 +73,17 @@ class SqliteReader:
         deleted: list[Loss] = []
         while not page.messages and page.has_more:  # all messages found were deleted, or of other rooms
             yield None
-            deleted += [loss for loss in page.losses if loss.number]
+            # The next page finds those after `position` again.
+            deleted += [loss for loss in page.losses if loss.number and loss.last <= page.position]
             page = self._page(chosen, page.position, after, max(limit, 1))
-        losses = sorted([*deleted, *page.losses], key=in_order) if deleted else page.losses
+        losses = _with_deleted(deleted, page.losses) if deleted else page.losses
         oldest = self._oldest(chosen) if losses else 0
         yield Page(page.messages, page.position, losses, oldest, page.deletions)
 
     def _choose(self, selection: Selection, after: int, before: int | None) -> ChosenRooms:
         """Finds the rooms of a selection that have had messages after a position."""
         rooms, prefixes = selection
-        if not prefixes:
+        if not prefixes and len(rooms) <= max_arms():
             return ChosenRooms(selection, rooms, before)
         parameters = spans(prefixes) | {"after": after, "limit": max_arms() + 1}
         newest, text = self._row(find_rooms_statement(span_count(prefixes)), parameters)
@@ -255,6 +256,14 @@ class _PageRead(NamedTuple):
 
 def _stats(rooms: str) -> Sequence[RoomStats]:
     return [RoomStats(*room) for room in _stats_rows.decode(rooms)]
+
+
+def _with_deleted(deleted: Sequence[Loss], losses: Sequence[Loss]) -> Sequence[Loss]:
+    """The `losses` of a page, and those messages `deleted` before it that were not trimmed in the meantime: the
+    runs in `losses` have the others."""
+    trimmed = {loss.room: loss.last for loss in losses if not loss.number}
+    retained = [loss for loss in deleted if loss.last > trimmed.get(loss.room, 0)]
+    return sorted([*retained, *losses], key=in_order)
 
 
 def _by_room(known: Sequence[_Row]) -> dict[str, Trimming]:

@@ -98,7 +98,8 @@ def _chosen(spans: int, room: str = "room") -> str:
 
 
 def _in_spans(spans: int, room: str = "room") -> str:
-    return "(" + " OR ".join(f"({room} >= :first{n} AND {room} < :end{n})" for n in range(spans)) + ")"
+    within = [f"({room} >= :first{n} AND {room} < :end{n})" for n in range(spans)]
+    return f"({' OR '.join(within)})" if within else "false"
 
 
 @cache

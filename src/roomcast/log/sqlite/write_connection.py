@@ -49,11 +49,13 @@ class WriteConnection:
         self.run(name, parameters)
         self.guard.check_commit()
 
-    def undo(self, error: apsw.Error) -> None:
-        """Undoes a job that failed with `error`: nothing of it stays in the database or in a cache."""
+    def undo(self, error: Exception) -> None:
+        """Undoes a job that failed with `error`: what the database refused does not stay in it, and nothing of the
+        job stays in a cache."""
         for callback in self.on_failure:
             callback()
-        if not isinstance(error, apsw.BusyError):  # if it was busy, nothing was written
+        # If it was busy, it has written nothing; with another error it has refused no write.
+        if isinstance(error, apsw.Error) and not isinstance(error, apsw.BusyError):
             self._take_back()
 
     def close(self) -> None:

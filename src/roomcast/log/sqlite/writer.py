@@ -3,8 +3,8 @@
 Laws:
 - A group of appends is one statement, and so one transaction that SQLite rolls back if any part of it fails. The
   group fails as a whole, but an append may be refused alone before it is written.
-- After a job that raised an `apsw.Error`, everything cached is read from the database again. So a failure leaves
-  no hole, and the next append finds out by itself whether the disk is back.
+- After a job that raised any error, everything cached is read from the database again. So a failure leaves no
+  hole, and the next append finds out by itself whether the disk is back.
 - Trimming is bounded: no commit and no step takes longer because there is more beyond the cap.
 - Nothing is written that would be lost: the files must lie where they were opened.
 """
@@ -153,7 +153,7 @@ class SqliteWriter:
         self._database.write("revoke", {"sub": sub, "iss": iss or "", "before": before})
         return self._unchanged((None,))
 
-    def undo(self, error: apsw.Error) -> None:
+    def undo(self, error: Exception) -> None:
         """Undoes the last job, which raised `error`: nothing of it stays, and everything cached is read again."""
         self._database.undo(error)
 
