@@ -8,8 +8,8 @@ from collections import defaultdict
 from tests.review import FOLDER, Named, is_complete, public_names
 
 TREES = {path.relative_to(FOLDER).as_posix(): ast.parse(path.read_text()) for path in sorted(FOLDER.rglob("*.py"))}
-TYPED_ALIKE = ("client/", "model/shapes.py")
-"""What the client reads and what the server's JSON is described by have the names of the server's own types."""
+DESCRIBING_JSON = ("client/", "model/shapes.py")
+"""These classes describe the server's JSON, and have the names of the server's own types."""
 
 
 def test_each_public_name_says_what_it_takes_and_what_it_raises() -> None:
@@ -25,7 +25,7 @@ def test_each_public_name_says_what_it_takes_and_what_it_raises() -> None:
 def test_each_class_of_the_server_has_a_name_of_its_own() -> None:
     files = defaultdict(list)
     for path, tree in TREES.items():
-        if not path.startswith(TYPED_ALIKE):
+        if not path.startswith(DESCRIBING_JSON):
             for node in ast.walk(tree):
                 if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                     files[node.name].append(path)

@@ -5,9 +5,21 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
+from roomcast.http import context as limits
 from roomcast.http.context import Context
 from roomcast.http.fast_path import FastPath
 from tests.delivery.fakes import until
+
+BODY = b'{"room": "a", "text": "x"}'
+PUBLISH = (
+    b"POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 26\r\n\r\n"
+    + BODY
+)
+LARGE = PUBLISH.replace(b": 26", b": %d" % (26 + 9000)).replace(b'"x"', b'"%s"' % (b"x" * 9001))
+"""A publish that is parsed in several turns of the loop."""
+PAGE = b"GET /messages?room=a HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n"
 
 
 class Transport(asyncio.Transport):
@@ -71,3 +83,9 @@ async def answered(context: Context, data: bytes) -> Client:
     connection.data_received(data)
     await until(lambda: client.written or client.aborted)
     return client
+
+
+def too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on each step has taken too long."""
+    for name in ("HEAD_SECONDS", "BODY_SECONDS", "IDLE_SECONDS", "LINGER_SECONDS"):
+        monkeypatch.setattr(limits, name, -1.0)

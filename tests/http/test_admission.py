@@ -1,4 +1,4 @@
-"""What a publish takes from the rate of its client's address, and tickets where none count."""
+"""The rate of a client's address, which a publish draws on, and tickets where none count."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from roomcast.http.context import Context
 from roomcast.http.handler import Handler
 from roomcast.model.settings import Settings
 from roomcast.model.settings.key import Key
-from tests.http.clients import answered
-from tests.http.test_fast_path import BODY, PUBLISH
+from tests.http.clients import BODY, PUBLISH, answered
 
 
 def batch(count: int) -> bytes:

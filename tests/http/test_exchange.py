@@ -16,8 +16,7 @@ from roomcast.http.fast_path import FastPath
 from roomcast.http.intake import Intake
 from roomcast.model.settings import Settings
 from tests.delivery.fakes import until
-from tests.http.clients import Client, Transport
-from tests.http.test_fast_path import LARGE, PUBLISH
+from tests.http.clients import LARGE, PUBLISH, Client, Transport
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 PAGE = b"GET /messages?room=a HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n"

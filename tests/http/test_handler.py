@@ -10,9 +10,8 @@ import pytest
 from roomcast.http.context import Context
 from roomcast.log.base import Appended
 from roomcast.model.errors import OutcomeUnknown
-from tests.http.clients import answered
+from tests.http.clients import PUBLISH, answered
 from tests.http.test_exchange import PAGE
-from tests.http.test_fast_path import PUBLISH
 
 OPENAPI = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
 

@@ -7,8 +7,7 @@ import pytest
 from roomcast.http.context import Context
 from roomcast.http.http1 import Http1
 from tests.delivery.fakes import until
-from tests.http.clients import Client
-from tests.http.test_fast_path import BODY, LARGE, PAGE, PUBLISH, too_late
+from tests.http.clients import BODY, PAGE, PUBLISH, Client, too_late
 
 HEAD = PUBLISH.removesuffix(BODY)
 WITH_BODY = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"
@@ -27,39 +26,10 @@ async def connection(context: Context, client: Client) -> Http1:
     return made
 
 
-async def test_the_body_of_the_slowest_client_is_refused_when_others_need_the_memory(
-    connection: Http1, client: Client
-) -> None:
-    connection.data_received(PUBLISH[:-1])
-    connection.shed()
-    await until(lambda: client.closed)
-    assert client.written.startswith(b"HTTP/1.1 503 ")
-
-
 async def test_a_client_without_a_body_is_cut_when_others_need_the_memory(
     connection: Http1, client: Client
 ) -> None:
     connection.data_received(HEAD[:-4])
-    connection.shed()
-    assert client.aborted
-
-
-async def test_a_request_under_way_gets_the_last_answer_when_others_need_the_memory_of_those_behind_it(
-    connection: Http1, client: Client
-) -> None:
-    connection.data_received(LARGE + PUBLISH)
-    connection.shed()
-    assert not client.aborted
-    await until(lambda: client.closed)
-    assert client.written.startswith(b"HTTP/1.1 201 ")
-    assert client.written.count(b"HTTP/1.1 ") == 1
-
-
-async def test_a_client_that_does_not_read_its_answer_is_cut_when_others_need_the_memory(
-    connection: Http1, client: Client
-) -> None:
-    connection.data_received(PAGE + PUBLISH)
-    connection.pause_writing()
     connection.shed()
     assert client.aborted
 
@@ -75,18 +45,6 @@ async def test_a_slow_head_ends_its_connection(
     assert (client.closed, context.handler._engine.closed["head"]) == (True, 1)
 
 
-async def test_a_connection_that_is_not_used_for_too_long_is_closed(
-    context: Context, connection: Http1, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connection.data_received(PUBLISH)
-    await until(lambda: client.written and connection._request is None)
-    connection.expire()
-    assert not client.closed
-    too_late(monkeypatch)
-    connection.expire()
-    assert (client.closed, context.handler._engine.closed["idle"]) == (True, 1)
-
-
 async def test_the_rest_of_an_answered_request_is_not_awaited_for_ever(
     connection: Http1, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,17 +55,6 @@ async def test_the_rest_of_an_answered_request_is_not_awaited_for_ever(
     too_late(monkeypatch)
     connection.expire()
     assert client.closed
-
-
-async def test_a_client_that_does_not_read_its_answer_is_cut(
-    context: Context, connection: Http1, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connection.data_received(PUBLISH)
-    await until(lambda: client.written)
-    connection.pause_writing()
-    too_late(monkeypatch)
-    connection.expire()
-    assert (client.aborted, context.handler._engine.closed["answer"]) == (True, 1)
 
 
 async def test_a_client_that_does_not_read_its_answer_is_not_read_from(connection: Http1, client: Client) -> None:

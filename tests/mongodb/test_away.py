@@ -1,4 +1,4 @@
-"""What the log does while its database is away or fails, and what it never offers. No database."""
+"""The log while its database is away or fails, and the operations that it never offers. No database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read and what is lost when documents are trimmed during a read. No database."""
+"""Reads during which documents are trimmed: their messages and losses. No database."""
 
 from __future__ import annotations
 

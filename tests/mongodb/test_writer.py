@@ -1,4 +1,4 @@
-"""What the writer does after a failed write. No database."""
+"""The writer after a failed write. No database."""
 
 from __future__ import annotations
 

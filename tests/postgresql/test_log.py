@@ -1,4 +1,4 @@
-"""What the log does with its calls when the database is away or another one. No database."""
+"""Calls of the log when the database is away or another one. No database."""
 
 from __future__ import annotations
 

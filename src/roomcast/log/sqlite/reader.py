@@ -198,7 +198,7 @@ class SqliteReader:
         yield position
 
     def seek_time(self, selection: Selection, since: int) -> int:
-        """What `Log.seek_time` returns for `selection` and `since` (ms since 1970), by one binary search."""
+        """The answer of `Log.seek_time` for `selection` and `since` (ms since 1970), by one binary search."""
         size = span_count(selection.prefixes)
         position, forgotten, forgotten_at, trimmed = self._row(
             seek_time_statement(size),

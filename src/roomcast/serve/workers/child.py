@@ -43,7 +43,7 @@ class Child:
 
     @property
     def name(self) -> str:
-        """What log lines call the process."""
+        """The name of the process in log lines."""
         return "the log process" if self.number == LOG_PROCESS else f"worker {self.number}"
 
     def order(self, order: Order, file: int | None = None) -> bool:
