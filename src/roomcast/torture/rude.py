@@ -6,9 +6,9 @@ import asyncio
 import math
 import secrets
 from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import NamedTuple
 
-from roomcast.model.loopback import is_loopback
 from roomcast.torture.crowds import CROWDS
 from roomcast.torture.space import check_space, remove_rooms
 from roomcast.torture.target import Target, Unusable, reason
@@ -129,7 +129,12 @@ class RudeAttack:
 
 
 def _is_here(host: str) -> bool:
-    return host == "localhost" or is_loopback(host)
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.removeprefix("::ffff:")).is_loopback
+    except ValueError:
+        return False
 
 
 def table(results: Sequence[AttackResult]) -> list[str]:
