@@ -53,8 +53,8 @@ class Loss(NamedTuple):
     last: int
     """The seq of the last of these messages. A reader whose position passes it must be told."""
     ever: int
-    """An upper bound for all messages that the room ever lost up to `last`; exact while the log remembers the
-    room."""
+    """For a run: an upper bound for all messages that the room ever lost up to `last`; exact while the log
+    remembers the room. For a single message: 1."""
     after: int = 0
     """All messages lost after this seq were deleted, not trimmed."""
     number: int = 0
@@ -106,8 +106,9 @@ class Batch(NamedTuple):
     cuts: Sequence[Cut] = ()
     """The cuts by rules and deletes since the last batch, at most one for each room."""
     missed: int = 0
-    """How many messages up to `position` the consumer never got, because they were trimmed or deleted first. For a
-    consumer for which trimming waits, these were deleted, or were gone before it began."""
+    """How many messages between the last batch's `position` and this one's the consumer never got, because they
+    were trimmed or deleted first. If trimming waits for the consumer, these were deleted, or were gone before it
+    began."""
 
 
 class LogConsumer(Protocol):
@@ -261,8 +262,9 @@ class Log(Protocol):
         With `sort` by `name`, the page begins after the name `after`; by `newest`, with the first room whose
         newest message is older than the seq `after`. A room that gets a message between two pages by `newest`
         moves to the front, and may be on neither page. The cost of a page grows with the rooms that it returns. By
-        `newest`, it also grows with the rooms skipped: those without the `prefix` and, if the backend lists its
-        rooms in memory, those before `after`."""
+        `newest`, it also grows with the rooms without the `prefix` that are skipped. A backend that lists its
+        rooms in memory finds `after` in a copy of the list: now and then a page makes a new copy, and each page
+        skips the rooms that have changed since."""
         ...
 
     async def close(self) -> None:

@@ -265,7 +265,8 @@ class Consumer:
         """Notes the `cuts` by rules and deletes, for the next batch. The consumer may not have been given these
         messages yet."""
         for cut in cuts:
-            # A delete may reach less far than one before it, whose message must not be served from memory again.
+            # Keeps the higher `upto`: this delete may be of an older message than one before it, and the newer
+            # message must not be served from memory again.
             known = self._cuts.get(cut.room, cut._replace(gone=0))
             self._cuts[cut.room] = Cut(cut.room, max(known.upto, cut.upto), known.gone + cut.gone)
 

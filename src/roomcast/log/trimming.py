@@ -83,7 +83,7 @@ def position_before(selection: Selection, known: Mapping[str, Trimming], unknown
     """Looks at the last gone message of each room of `selection`. Returns the highest seq of those that were
     stored before `since` (ms since 1970); 0 if there is none. `known` and `unknown` as for `losses_between`.
 
-    Gone messages that are older than `since` may come after it, as only the last one of each room has a time. Each
-    log also looks for the newest retained message from before `since`, of any room."""
+    Other gone messages from before `since` may have a higher seq, as only the last one of each room has a time. So
+    each log also looks for the newest retained message from before `since`, of any room."""
     trimmings = (trimmed for _, trimmed in _each(selection, known, unknown))
     return max((trimmed.seq for trimmed in trimmings if trimmed.at < since), default=0)

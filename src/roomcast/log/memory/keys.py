@@ -32,8 +32,8 @@ class MemoryKeys:
             self.gone[key] = None
 
     def expire(self, idempotency: Idempotency | None, now: int) -> None:
-        """Forgets the keys that are no longer kept at the time `now` (ms since 1970), the key of `idempotency`
-        included."""
+        """Forgets the first keys of `gone`, as far as they are no longer kept at the time `now` (ms since 1970).
+        Also forgets the key of `idempotency` if it is no longer kept."""
         self._expire_oldest(now)
         if idempotency:
             self._expire_one((idempotency.scope, idempotency.key), now)

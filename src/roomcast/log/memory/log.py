@@ -1,7 +1,7 @@
 """The log in memory: for tests, for trying roomcast out, and for users who need no history after a restart.
 
 It keeps every promise of `base`, except that it does not survive kill -9. Only searches over many rooms yield to
-other tasks; even then the result is that of one moment.
+other tasks; even then a page is that of one moment.
 """
 
 from __future__ import annotations

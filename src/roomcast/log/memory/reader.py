@@ -21,7 +21,8 @@ FETCH_MESSAGES = 1_000
 
 
 class MemoryReader:
-    """Reads the content. The result of each read is that of one moment."""
+    """Reads the content. The result of each read is that of one moment. Only `seek_newest` may count messages that
+    are removed while it yields."""
 
     def __init__(self, content: Content) -> None:
         self._content = content

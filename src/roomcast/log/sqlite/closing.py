@@ -23,7 +23,8 @@ def close_database(connection: apsw.Connection, files: DatabaseFiles) -> None:
         # A lower `synchronous` may have left writes in the kernel. Only this puts all of them on the disk.
         connection.pragma("synchronous", "full")
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        if not files.missing():  # otherwise this commit would be read with the database that has the name now
+        # If a file was replaced, this commit would later be read as part of the database that has the name now.
+        if not files.missing():
             connection.execute(QUERIES["mark_clean"])
     connection.close()
     files.close()

@@ -96,12 +96,13 @@ class SqliteLog(LocalLog):
         return await self._read(self._reader.get, seq)
 
     async def seek_newest(self, selection: Selection, count: int, before: int | None = None) -> int:
-        """As in `Log`: the position at which the newest `count` messages of `selection` below the seq `before`
+        """As in `Log`: the position after which the newest `count` messages of `selection` below the seq `before`
         begin."""
         return await self._search(self._reader.seek_newest(selection, count, before))
 
     async def seek_time(self, selection: Selection, since: int) -> int:
-        """As in `Log`: the position at which the messages of `selection` stored at or after `since` (ms) begin."""
+        """As in `Log`: the position after which the messages of `selection` stored at or after `since` (ms)
+        begin."""
         return await self._read(self._reader.seek_time, selection, since)
 
     async def bounds(self) -> Bounds:

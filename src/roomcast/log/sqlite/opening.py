@@ -102,8 +102,8 @@ def _mode(real: str) -> int:
 
 
 def _make(real: str) -> None:
-    """Creates the file if there is none: SQLite would create it readable for every user. Only a new file is
-    opened outside SQLite, because closing it drops the locks that SQLite has on it."""
+    """Creates the file if there is none: SQLite would create it readable for every user. An existing file is never
+    opened outside SQLite: closing it would drop the locks that SQLite has on it."""
     with suppress(FileExistsError):
         os.close(os.open(real, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, NEW_FILE_MODE))
 

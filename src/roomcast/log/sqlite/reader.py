@@ -225,8 +225,8 @@ class SqliteReader:
         self, prefix: str, before: int, limit: int, oldest: bool
     ) -> tuple[Sequence[RoomStats], int]:
         """At most `limit` rooms with the `prefix` whose newest message is older than the seq `before`, the newest
-        first; perhaps none, as it looks at `WALK_ROOMS` only. Also returns the seq before which to continue; 0 if
-        there are no more. `oldest`: as in `rooms_by_name`."""
+        first; perhaps none, as it looks at `WALK_ROOMS` only. Also returns the seq before which to continue if
+        these are fewer than `limit`; 0 if there are no more. `oldest`: as in `rooms_by_name`."""
         parameters = {"before": before, "limit": limit, "among": WALK_ROOMS if prefix else limit}
         name = "rooms_by_newest_with_oldest" if oldest else "rooms_by_newest"
         reached, rooms = self._row(QUERIES[name], parameters | {"first": prefix, "end": end_of(prefix)})

@@ -50,7 +50,8 @@ class LogState(NamedTuple):
 
 class ContentFlags:
     """Flags for content that makes reading and trimming more expensive. While one is not set, that work is
-    skipped. The writer sets and clears them in its thread, and the reader's thread sees it at its next read."""
+    skipped. The writer's thread sets them, and clears only `purging`. The reader's thread sees a change at its
+    next read."""
 
     __slots__ = ("deleted", "keyed", "purging")
 

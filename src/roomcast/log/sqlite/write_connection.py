@@ -54,7 +54,7 @@ class WriteConnection:
         job stays in a cache."""
         for callback in self.on_failure:
             callback()
-        # If it was busy, it has written nothing; with another error it has refused no write.
+        # A busy database has written nothing. If the error is not SQLite's, SQLite has refused no write.
         if isinstance(error, apsw.Error) and not isinstance(error, apsw.BusyError):
             self._take_back()
 
