@@ -1,1 +1,2 @@
-"""Data and its rules, without I/O: messages, rooms, errors, the shapes of answers, the settings."""
+"""Data and its rules: messages, rooms, errors, the shapes of answers, the settings. The only I/O is reading files
+that the configuration names, and the limits of the machine."""

@@ -1,7 +1,7 @@
 """All errors, as one tree. Each has the status of its answer.
 
 The docstring of an error is its title, and says what is wrong. The detail that it is raised with says what to do.
-Only the status number is HTTP's: `http/problem` makes the answer.
+Only the status number and the challenge are HTTP's: `http/problem` makes the answer.
 """
 
 from __future__ import annotations

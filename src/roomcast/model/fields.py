@@ -14,7 +14,7 @@ ANONYMOUS: Final = "anonymous"
 """The user of a message that names none."""
 RESERVED_TYPES = ("gap", "live", "open", "error", "message")
 
-# In Python `$` also matches before a final line feed. The lookahead prevents that. JavaScript has it too.
+# In Python `$` also matches before a final line feed. The lookahead prevents that. JavaScript has lookaheads, too.
 _NO_CONTROLS = r"[^\x00-\x1f\x7f-\x9f]{1,128}$(?!\n)"
 
 RoomName = Annotated[

@@ -41,8 +41,8 @@ class Draft(NamedTuple):
     type: str | None
     """The SSE event type, or None."""
     body: bytes
-    """Compact JSON: an object without id and timestamp. The log does not look into it. Retention counts its
-    bytes."""
+    """Compact JSON: an object without id and timestamp. Logs do not look into it, except the one in MongoDB, which
+    stores its fields for people to read. Retention counts its bytes."""
 
 
 class Message(NamedTuple):

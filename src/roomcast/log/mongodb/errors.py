@@ -54,8 +54,8 @@ def _no_name_server(error: PyMongoError) -> bool:
 
 
 def unusable(name: str, error: PyMongoError) -> LogUnusable | None:
-    """The mistake, shown by `error`, for which the log cannot be opened; None if waiting may help. `name`: the
-    log's name without credentials."""
+    """The mistake that `error` shows, if the log cannot be opened before it is mended; None if waiting may help.
+    `name`: the log's name without credentials."""
     if _no_name_server(error):
         return None
     if isinstance(error, InvalidURI):

@@ -121,14 +121,15 @@ class Store:
         return None if options is None else self._caps(options)
 
     async def confirm(self) -> None:
-        """Waits until everything that was read is stored as the write concern says. Does nothing if reads see
-        nothing else. Raises `PyMongoError`."""
+        """Waits until everything that was read is stored as the write concern says. Does nothing if reads only
+        see documents that are stored so. Raises `PyMongoError`."""
         if self._reads_unconfirmed:
             # It changes nothing, and MongoDB confirms it once it can confirm the newest write before it.
             await self.metadata.update_one({"_id": "log"}, {"$max": {"counted": Int64(0)}})
 
     def refusal(self, error: PyMongoError) -> LogUnusable | None:
-        """The mistake, shown by `error`, for which this log cannot be opened; None if waiting may help."""
+        """The mistake that `error` shows, if this log cannot be opened before it is mended; None if waiting may
+        help."""
         topology = self.client.topology_description
         # In a replica set, this is an election, which passes. A server that was named alone stays a secondary.
         if is_not_primary(error) and topology.topology_type_name == "Single":

@@ -58,7 +58,7 @@ class View:
     @property
     def retained_at(self) -> int:
         """The earliest time that a new message may have, in ms since 1970: that of the newest retained message.
-        0 if message times start over."""
+        0 if no message is retained, or if message times start over."""
         return self.seen.stored_at if self.seen.last > max(self.trimmed, self.timed_after) else 0
 
     @property

@@ -5,7 +5,7 @@ Laws:
   processes.
 - An append keeps its nonce over all attempts. If the database did not answer a write, the writer reads the outcome
   before it answers or writes anything: there is either a document with its nonce, or another one with its number.
-  A document that was read is answered once it is confirmed.
+  If the writer finds the append's document by such a read, it answers once the document is confirmed.
 - A number is used only if the view was just read to be complete. The unique index cannot reject a number whose
   document was already trimmed, so a process that was paused for longer than the retention could otherwise reuse
   one. If the write itself took that long, the writer checks it before it answers, and deletes it if it is out of

@@ -83,7 +83,7 @@ def is_another_history(error: BaseException) -> bool:
 
 
 def unusable(name: str, error: BaseException) -> LogUnusable | None:
-    """Why the log cannot be opened, however long the server waits, as `error` shows; None if waiting may help.
+    """The mistake that `error` shows, if the log cannot be opened before it is mended; None if waiting may help.
     `name`: the log's name without credentials."""
     for kind, sentence in _UNUSABLE:
         if isinstance(error, kind):

@@ -71,7 +71,7 @@ BEGIN
     IF excess > 0 THEN
         SELECT newest, newest_at INTO edge, edge_at FROM roomcast.rooms WHERE messages = 0
             ORDER BY newest OFFSET least(excess, _most) - 1 LIMIT 1;
-        -- A room with older messages may become empty later.
+        -- `edge` may be lower than before: a room with older messages may have become empty since.
         l.forgotten := greatest(l.forgotten, edge);
         l.forgotten_at := greatest(l.forgotten_at, edge_at);
         DELETE FROM roomcast.rooms WHERE messages = 0 AND newest <= edge;
@@ -486,7 +486,7 @@ END $$;
 
 -- Publishes inside the caller's own transaction: the message exists if and only if that commits. It neither waits for a
 -- lock of the log nor holds one, since a server moves it to the log afterwards. `message`: a JSON object as for POST
--- /messages, without its room; text and not json, whose functions change numbers. `notify`: a server moves it at once
+-- /messages, without its room; it is text, since `jsonb` changes numbers. `notify`: a server moves it at once
 -- instead of at its next poll. That takes a lock of the whole database server when the transaction commits.
 CREATE FUNCTION roomcast.publish(room text, message text, notify boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$

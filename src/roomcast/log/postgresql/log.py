@@ -201,7 +201,7 @@ class PostgresLog(LocalLog):
         await asyncio.gather(*(session.close() for session in self._sessions))
 
     async def _delete(self, query: str, what: int | str, *, rooms: int = 0) -> bool:
-        """Deletes `what` with `query`, which empties this many rooms. Returns whether it was there."""
+        """Deletes `what` with `query`. Returns whether it was there. `rooms`: how many rooms that empties."""
 
         async def job() -> bool:
             row = await self._writing.row(query, self._tail.epoch, *self._tail.anchor, what)

@@ -163,8 +163,8 @@ CREATE UNLOGGED TABLE roomcast.servers (
 ) WITH (fillfactor = 10);
 
 -- Messages that applications publish inside their own transactions (see `publish`). A server moves them to the log, so
--- a transaction never waits for the log's lock and never holds it. `message`: the text as given, since `json` and
--- `jsonb` change numbers.
+-- a transaction never waits for the log's lock and never holds it. `message`: the text as given, since `jsonb` changes
+-- numbers.
 CREATE TABLE roomcast.outbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     room text COLLATE "C" NOT NULL,

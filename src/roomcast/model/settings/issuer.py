@@ -72,7 +72,8 @@ class Issuer(LimitColumns):
         return not (self.read or self.publish) if self.claims is None else self.claims
 
     def __post_init__(self) -> None:
-        """Raises `ValueError` if it could verify no token, or grant nothing."""
+        """Raises `ValueError` unless it has one source of keys, only algorithms that fit these, and something to
+        grant."""
         given = [name for name in _SOURCES if getattr(self, name)]
         if len(given) != 1:
             found = f"has {' and '.join(given)}" if given else "has no keys"
