@@ -161,7 +161,8 @@ class Engine:
             try:
                 return await self.tail.reached(newest)
             except Overtaken:  # another server of the log trimmed messages before they were read here
-                if self.tail.outage:  # it began before this could wait again
+                # An outage may have begun before the next wait, which would then not be told of it.
+                if self.tail.outage:
                     raise LogUnavailable(self.tail.outage) from None
 
     async def enforce(self, guard: Guard) -> None:

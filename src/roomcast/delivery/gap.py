@@ -112,8 +112,9 @@ class PendingLosses:
 
     A loss is told as a whole, before the stream passes the last message of it. So a client that was cut in the
     middle of a replay may have passed a part of a room's loss without being told. When it resumes, it is told the
-    whole loss. This cannot have happened if the log retains nothing up to the position at which the client
-    resumes: its losses then lie after that position.
+    whole loss. There is one exception: the stream's rooms may retain nothing up to the position at which the
+    client resumes. The client is then taken to have passed no part of a loss: all losses that it is owed lie after
+    that position.
     """
 
     __slots__ = ("_deletions", "_position_known", "_rooms", "_start", "_whole", "exact")

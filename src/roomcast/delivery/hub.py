@@ -1,7 +1,8 @@
 """The hub: the window of recent messages, and the followers that are caught up.
 
 Laws:
-- Only the tail feeds the hub. All that one turn brings is one write per follower.
+- Only the tail feeds the hub. All messages of one turn go to each follower in one write. Only a burst larger than
+  `PIECE_BYTES` takes several.
 - A follower is a position, not a queue. A follower that is caught up sits in an audience: all who follow the same
   rooms over the same wire. One that is behind reads the window at its own pace, and joins again.
 - A message is framed once per wire; the same bytes object goes to every follower, live or replaying.
@@ -32,10 +33,10 @@ class Hub(Window):
         """How many messages were written to live followers, counted once per follower."""
 
     def restart(self, epoch: str, position: int, trimmed: int, newest: int = 0) -> None:
-        """Forgets all messages and audiences, as the log has another history from now on.
+        """Forgets all messages and audiences: the log has another history, or the tail has missed messages.
 
-        The hub is fed from the seq `position` on. The log has this epoch, is trimmed up to the seq `trimmed`, and
-        its newest seq is `newest`."""
+        The hub is then fed the messages after the seq `position`. The log has this `epoch`, is trimmed
+        up to the seq `trimmed`, and its newest seq is `newest`."""
         self.epoch = epoch
         self.audiences: dict[tuple[Selection, Wire], Audience] = {}
         self._by_prefix: dict[str, dict[Audience, None]] = {}

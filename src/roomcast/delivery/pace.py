@@ -61,8 +61,8 @@ class Pace:
         return max(self._longest, self._longest_before)
 
     def take_longest_turn(self) -> float:
-        """Returns the longest delay of a timer of this loop since the last call, in seconds. Each counts once, so
-        there is one caller: the line of a minute."""
+        """Returns the longest delay of a timer of this loop since the last call, in seconds. Only the summary of
+        each minute may call this: a second caller would take delays away from it."""
         longest, self._longest_untaken = self._longest_untaken, 0.0
         return longest
 

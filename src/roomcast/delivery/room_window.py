@@ -10,8 +10,8 @@ from roomcast.delivery.piece import ENTRY_BYTES, Entry
 from roomcast.model.message import Message
 
 _EVICTED = Entry(Message(0, "", None, 0, 0, b""))
-"""Placeholder for evicted entries. Up to 32 dead entries per room may remain until the list is compacted; keeping
-their bodies would exceed the window when there are many rooms."""
+"""Placeholder for evicted entries. A room's list is compacted once more than 32 of its entries, and more than an
+eighth of them, are dead. Keeping their bodies until then would exceed the window when there are many rooms."""
 
 
 class RoomWindow:

@@ -208,8 +208,8 @@ class Stream:
             self._sink.close(last_event + self.wire.retry(retry_ms) + self.wire.end)
 
     def withdraw(self, reason: str) -> None:
-        """Ends the stream because its right has ended, and tells the client the reason. With a new right, the
-        client resumes exactly."""
+        """Ends the stream because its right has ended, or a newer stream of its ticket replaces it. Tells the
+        client the `reason`. With a new right, the client resumes exactly."""
         hub = self._streams.hub
         position = self.position if self in self._streams.behind else hub.position
         data = msgspec.json.encode({"reason": reason})

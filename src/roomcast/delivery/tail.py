@@ -1,4 +1,5 @@
-"""The tail: follows the log and feeds the hub. Every message reaches its followers this way."""
+"""The tail: follows the log and feeds the hub. Caught-up followers get every message this way, whichever process
+stored it."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class Window:
                 return None
             nth = passed[room] = passed.get(room, 0) + 1
             index = len(room.entries) - nth
-            if index < room.start:  # it was cut before its turn
+            if index < room.start:  # the message was cut; only its place in the order is left
                 continue
             message = room.entries[index].message
             count -= selection.covers(message.room)

@@ -55,7 +55,8 @@ class Lines:
     def event(name: str, position: MessageId, data: bytes) -> bytes:
         """One of the stream's own events as a line. `name` is its type, `position` its id, `data` one line of
         JSON."""
-        name = name.removeprefix("roomcast.")  # not needed: here, `event` never holds a message's type
+        # NDJSON does not need the prefix: `event` never holds a message's type.
+        name = name.removeprefix("roomcast.")
         return b'{"event":"%b","id":"%b","data":%b}\n' % (name.encode(), str(position).encode(), data)
 
     @staticmethod
@@ -90,7 +91,7 @@ class Wire:
         return self.framed(self.format.message(epoch, message))
 
     def event(self, name: str, position: MessageId, data: bytes) -> bytes:
-        """One of the stream's own events, framed; `name`, `position` and `data` are those of the format."""
+        """One of the stream's own events, framed; `name`, `position` and `data` are as in `EventStream.event`."""
         return self.framed(self.format.event(name, position, data))
 
     def retry(self, ms: int) -> bytes:

@@ -21,7 +21,7 @@ class Peers(Protocol):
     number: int
     """This worker's number."""
     restarts: int
-    """How many processes were this worker before."""
+    """How many earlier processes had this worker's number."""
     siblings: Sequence[int]
     """The numbers of all others that the server has, whether they are connected or not."""
     others: Sequence[int]

@@ -172,7 +172,7 @@ class SocketConnection(FollowerConnection):
 
 
 def _nothing(data: bytes) -> int:
-    """The number of bytes that a closed connection takes."""
+    """Takes nothing of `data`: the connection is closed, or its descriptor was not needed yet. Returns 0."""
     return 0
 
 

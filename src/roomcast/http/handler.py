@@ -131,7 +131,8 @@ class Handler:
         return self._settle(request, respond, outcome)
 
     async def _delayed(self, request: Request, error: RoomcastError) -> Answer:
-        """The answer to a client that floods, after a delay during which its connection is not read."""
+        """The answer to a client that floods, after a delay. Meanwhile no other request of its connection is read;
+        the rest of this request's body is dropped."""
         request.body = b""
         await asyncio.sleep(_FLOOD_SECONDS)
         return self._problem(request, error)

@@ -13,7 +13,7 @@ MEMORY: Final = "memory"
 """The reason for closing the slowest sender."""
 _OVERHEAD = 2 * 1024
 """Memory that a request takes in addition to its received bytes, as measured: the connection's parser and its
-objects. Counting it bounds the number of one-byte bodies, too, and of senders that are shed in one turn."""
+objects. Counting it also bounds how many one-byte bodies are held, and how many senders are shed in one turn."""
 _STEP = 16 * 1024
 """A sender counts as faster each time it has sent this many more bytes: one byte a second is not enough."""
 

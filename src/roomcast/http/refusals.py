@@ -25,7 +25,8 @@ _REASON_OF_KIND: Mapping[str, str] = {
     "head-too-large": "invalid",
     "unknown-coding": "invalid",
 }
-"""Kinds that are missing here are not refusals (404, 406), or the limits of rate and memory count them."""
+"""Kinds that are missing here do not count as refusals (such as 404 and 507), or the limits of rate and memory
+count them."""
 REASONS = tuple(dict.fromkeys(_REASON_OF_KIND.values()))
 
 

@@ -1,8 +1,9 @@
 """The origin rule of cookies.
 
 A browser sends a cookie with every request of any page. So the cookie tells whose browser it is, but not that its
-user wanted the request (CSRF). The rule is that of Go's `http.CrossOriginProtection`, and holds for a `GET` as
-well: a stream that another site's page opens is load, and its traffic reveals something.
+user wanted the request (CSRF). The rule is stricter than that of Go's `http.CrossOriginProtection`. It holds for a
+`GET` as well: a stream that another site's page opens is load, and its traffic reveals something. And a `POST`
+or `DELETE` with neither `Origin` nor `Sec-Fetch-Site` is refused.
 """
 
 from __future__ import annotations
