@@ -111,8 +111,9 @@ class Embedded:
             await deleting.delete_message(engine, str(message))
 
     async def drain(self) -> None:
-        """Ends every stream, and each new one, with a `retry:` line. Returns when all clients have read it; the
-        connections of clients that do not within 3 s are cut."""
+        """Ends every stream, and each new one, by telling its client to reconnect: with a `retry:` line, or in
+        NDJSON with a `retry` event. Returns when all clients have read it; after 3 s it cuts the connections of
+        those that have not."""
         if self._opening:
             engine = await self._engine()
             await engine.drain()

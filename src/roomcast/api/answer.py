@@ -136,7 +136,8 @@ class Streaming:
         (RFC 9112, section 7.1)."""
         over = wire(self._content_type, chunked=chunked)
         opening = self._opening
-        if opening.epoch is None and self._epoch != self._engine.hub.epoch:  # changed while a host sent the head
+        # Under ASGI, the epoch may have changed while the host's server sent the head.
+        if opening.epoch is None and self._epoch != self._engine.hub.epoch:
             opening = opening._replace(epoch=self._epoch)
         streams, holder = self._engine.streams, self._holder
         stream = Stream(streams, connection, self._selection, over, opening, holder, self._limit)

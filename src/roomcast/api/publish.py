@@ -30,7 +30,7 @@ _PARSERS = {
     "application/x-ndjson": (draft.parse_lines, draft.line_steps),
 }
 _BYTES_A_TURN = 8 * 1024
-"""A larger body is parsed in steps, and the loop runs others between them: 26 KB may hold 1,000 messages."""
+"""A larger body is parsed in steps, and other tasks run between them: 26 KB may hold 1,000 messages."""
 _STAMP_BYTES = 80
 """Bytes that a stored message takes in an answer in addition to its body: id and timestamp."""
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
@@ -78,7 +78,7 @@ def checked_encoding(head: Head) -> None:
 def publish(engine: Engine, request: Request, envelope: Envelope) -> Answer | PendingAnswer | Awaitable[Answer]:
     """`POST /messages` and `POST /rooms/{room}`: gives the messages in the body of `request`, which `envelope`
     parses, to the log of `engine`. Raises the errors of the body and of the idempotency key, `Forbidden`,
-    `TooMany` and `Overloaded`; the answer may raise the errors of `stored`."""
+    `Unauthenticated`, `TooMany` and `Overloaded`; the answer may raise the errors of `stored`."""
     if len(request.body) > _BYTES_A_TURN:
         return _publish_in_steps(engine, request, envelope)
     began = time.perf_counter()
@@ -120,7 +120,7 @@ def submit(
 ) -> tuple[Future[Appended], bool]:
     """Appends the messages in `body`, which `envelope` parses, to the log of `engine`, with the rights of
     `principal`. `key` is the idempotency key, if there is one. Returns the pending append, and whether the body is
-    a batch. Raises the errors of the body, and `Forbidden`."""
+    a batch. Raises the errors of the body, `Forbidden` and `Unauthenticated`."""
     parsed = envelope.parse(body, engine.settings.max_message, principal.user)
     _permit(principal, parsed)
     return engine.log.append(parsed.drafts, _idempotency(envelope, principal, body, key)), parsed.batch
@@ -129,7 +129,7 @@ def submit(
 def _admit(engine: Engine, request: Request, parsed: draft.PublishRequest) -> Reservation | None:
     """Checks what needs the body: the rooms, the client's rate (its first message is taken already), and the
     memory for the answer. All this comes before the append: a stored message cannot be refused any more. Raises
-    `Forbidden`, `TooMany` and `Overloaded`."""
+    `Forbidden`, `Unauthenticated`, `TooMany` and `Overloaded`."""
     _permit(request.principal, parsed)
     drafts = parsed.drafts
     if request.take_more and len(drafts) > 1:

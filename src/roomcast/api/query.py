@@ -31,8 +31,9 @@ _CACHED_BYTES = 256
 _MAX_ACCEPT = 4_096
 """Browsers send 200 characters. A header of 60 KB names 15,000 ranges, and took 17 ms to read."""
 _LAST_ID_NAMES = ("last_event_id", "lasteventid", "last-event-id", "evs_last_event_id")
-"""Names of the last id in a query, in any case. All but the first are added by polyfills that reconnect:
-event-source-polyfill (its users set the name to Mercure's or the header's), and amvtek's eventsource-polyfill."""
+"""Names of the last id in a query. Upper and lower case count as equal. All but the first are added by polyfills
+that reconnect: event-source-polyfill (its users set the name to Mercure's or the header's), and amvtek's
+eventsource-polyfill."""
 
 _DURATION = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", re.ASCII)
 _COUNT = re.compile(r"[0-9]{1,9}")

@@ -36,8 +36,8 @@ def check_mode(request: Request) -> None:
 
 async def revoke(engine: Engine, request: Request, parsed: None) -> Answer:
     """`POST /revocations`: stores the revocation in the body of `request` in the log of `engine`. Answers 204 when
-    it is durable, and in force on this server. Raises `Malformed`, `Invalid`, `TooManyRevocations` and
-    `LogUnavailable`. `parsed` is not used."""
+    it is durable, and in force in this process; the other workers of the server follow within about a second.
+    Raises `Malformed`, `Invalid`, `TooManyRevocations` and `LogUnavailable`. `parsed` is not used."""
     revocation = _revocation(request.body, time.time())
     await engine.log.revoke(revocation)
     assert engine.enforcement, "a server that checks credentials enforces revocations"

@@ -52,7 +52,8 @@ def check_head(head: Head) -> None:
 
 def check_client(request: Request) -> None:
     """Raises an error if the client of `request` cannot get any ticket: `Unauthenticated` without a credential,
-    `Forbidden` with a ticket, and `NotOffered` if the server has no secret to sign with."""
+    `Forbidden` with a ticket or with rights from a host, and `NotOffered` if the server has no secret to sign
+    with."""
     principal = request.principal
     if request.guard.checks_credentials and principal.grantor is None:
         raise rights.refusal(principal, "tickets are given to keys and tokens")
@@ -79,8 +80,8 @@ def issue(engine: Engine, request: Request, parsed: None) -> Answer:
 
 
 def _limited_to_token(principal: Principal, wanted: TicketRequest, now: float) -> TicketRequest:
-    """A ticket for a token has the token's `sub`, and ends with the token. Raises `Forbidden`, and `InvalidToken`
-    for a token that only the leeway keeps valid."""
+    """A ticket for a token has the token's `sub`, and ends no later than the token. Raises `Forbidden`, and
+    `InvalidToken` for a token that only the leeway keeps valid."""
     if principal.until is None:
         return wanted
     if wanted.sub != principal.sub:

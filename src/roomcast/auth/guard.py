@@ -149,8 +149,8 @@ class Guard:
         return found
 
     def check_url(self, names: Sequence[str]) -> None:
-        """Raises `Invalid` if one of `names`, those of a request's query parameters, names a credential. The
-        caller leaves out a ticket that the route accepts."""
+        """Raises `Invalid` if one of `names`, those of a request's query parameters, names a credential. Does
+        nothing in the modes LOCAL and OPEN. The caller leaves out a ticket that the route accepts."""
         if self.mode is Mode.RIGHTS and (wrong := [name for name in names if _IN_URL.fullmatch(name)]):
             raise in_url(wrong)
 

@@ -22,7 +22,7 @@ class Revocations:
 
     def cover(self, principal: Principal) -> bool:
         """Whether the credential of `principal` is revoked. A key, or a ticket without a `sub`, never is: only a
-        change of the configuration ends these."""
+        change of the configuration ends these early."""
         if principal.sub is None or not self._by_sub:
             return False
         return any(_covers(row, principal) for row in self._by_sub.get(principal.sub, ()))

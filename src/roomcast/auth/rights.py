@@ -74,8 +74,8 @@ class ConfiguredRights:
     def start_fetching(
         self, changed: Callable[[], None] = lambda: None, earlier: ConfiguredRights | None = None
     ) -> None:
-        """Starts fetching the issuers' keys on the running loop; until then, the keys that `earlier` rights
-        fetched are valid. `changed` is called whenever the keys have changed."""
+        """Starts fetching the issuers' keys on the running loop. Until a fetch succeeds, the keys that `earlier`
+        rights fetched are used. `changed` is called whenever the keys have changed."""
 
         def forget() -> None:
             self._cache.clear()

@@ -34,7 +34,7 @@ class Fetched(NamedTuple):
     seconds: float
     """How long they may be cached."""
     ignored: tuple[str, ...]
-    """Why each of the other keys is ignored."""
+    """Why each unusable key is ignored. Keys of other kinds or for other uses are not mentioned."""
 
 
 async def fetch(url: str) -> Fetched:

@@ -94,8 +94,8 @@ class WeakKey(ValueError):
 
 
 def of_jwk(data: Mapping[str, Any]) -> VerifyingKey | None:
-    """The public key in `data`, one key of a JWKS; None if it is for another use. Raises `ValueError` with the
-    fault."""
+    """The public key in `data`, one key of a JWKS; None if it is of another kind (`kty`) or for another use.
+    Raises `ValueError` with the fault."""
     kind = _KINDS.get(str(data.get("kty")))
     if kind is None or data.get("use", "sig") != "sig":  # RFC 7517, section 5: such keys are ignored
         return None
