@@ -84,7 +84,7 @@ class Closed(RuntimeError):
         super().__init__("the client is closed: make a new one")
 
 
-class TryAgain(Exception):  # stays inside the client: becomes a pause, or raises its `error`
+class TryAgain(Exception):  # stays inside the client, where it becomes a pause
     """Another attempt may have a better answer."""
 
     def __init__(self, error: RoomcastError, seconds: float) -> None:

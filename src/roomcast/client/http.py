@@ -24,7 +24,8 @@ CONNECT_SECONDS = 10.0
 CONNECTED = ("connect_tcp.complete", "connect_unix_socket.complete", "start_tls.complete")
 """Endings of the names of httpcore's trace events that report a new connection."""
 _OF_TRANSPORT = ("verify", "cert", "trust_env", "http1", "http2", "limits")
-"""Options that httpx's transport takes; httpx's client passes them on to a transport of its own."""
+"""Options that httpx's transport takes. httpx's client passes them on to a transport that it makes, but not to one
+that it is given."""
 
 
 class Closable(Protocol):

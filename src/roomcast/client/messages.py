@@ -101,8 +101,8 @@ _CHECK = "check that a roomcast server answers at this URL"
 
 
 def from_event(event: Event) -> Message | Gap | Live | None:
-    """The item that `event` means; None for an event of a later version. Raises `Refused` for an event that
-    roomcast does not send."""
+    """The item that `event` means. None for `roomcast.end`, which `StreamState` reads, and for an event of a later
+    version. Raises `Refused` for an event that roomcast does not send."""
     try:
         if event.type == "gap":
             return msgspec.structs.replace(_gap.decode(event.data), id=event.id)

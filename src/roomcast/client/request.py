@@ -110,8 +110,8 @@ def delete_room(base: str, room: str) -> OutgoingRequest:
 
 
 def revoke(base: str, sub: str, iss: str | None, before: datetime | str | None) -> OutgoingRequest:
-    """Ends the tokens and tickets of the person `sub` at `base`, only the tokens of the issuer `iss` and the
-    tickets issued for them if it is given, and only those issued before `before`, by default now. Repeating it is
+    """Ends the tokens and tickets of the person `sub` at `base` that were issued before `before`, by default now.
+    If `iss` is given, ends only the tokens of that issuer and the tickets issued for them. Repeating it is
     harmless."""
     content = {"sub": sub, "iss": iss, "before": None if before is None else _written(before)}
     given = {name: value for name, value in content.items() if value is not None}

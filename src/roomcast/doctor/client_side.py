@@ -45,8 +45,10 @@ async def credential(site: Site) -> list[Finding]:
 
 
 def room_of(me: dict[str, Any], otherwise: str) -> str:
-    """Returns a room that a client may read by its rights `me`, as `rights_of` returns them: `otherwise` if it
-    may read every room or none, or if `me` is empty, and a prefix with `otherwise` if it may read that prefix."""
+    """Returns a room that a client with the rights `me` may read. `me` is what `rights_of` returns.
+
+    The room is the first one that `me` names. If `me` names a prefix first, the room is that prefix followed by
+    `otherwise`. If the client may read every room or none, or `me` is empty, it is `otherwise`."""
     grants = me.get("read", [])
     if not grants or "*" in grants:
         return otherwise

@@ -100,8 +100,8 @@ FAULTS = tuple(_LINES)
 
 
 def line(fault: str, proxy: str) -> str:
-    """The line that fixes `fault`, one of `FAULTS`, in `proxy`, one of `NAMES`; a general one if `proxy` is
-    unknown."""
+    """The line that fixes `fault`, one of `FAULTS`, in `proxy`, one of `NAMES`; a general one if there is none
+    for `proxy`."""
     lines = _LINES[fault]
     own = lines.get(proxy, "")
     return f"{NAMES[proxy]}: {own}" if proxy and own else lines[""]

@@ -55,7 +55,7 @@ class Site:
     trip: float = 0.0
     """Seconds from a request to its answer."""
     greeted: float = 0.0
-    """When the answer that `look` returns came, in seconds since 1970."""
+    """The time at which `look` got its answer, in seconds since 1970."""
     stranger: dict[str, Any] = field(default_factory=dict)
     """The answer of `/me` to a client without a credential; empty if it is refused, or not answered by
     roomcast."""

@@ -10,8 +10,8 @@ from roomcast.model.settings.file import load
 from roomcast.model.settings.option import Option
 
 _INSTEAD = {"secret": "secret_files", "secret_files": "secret"}
-"""Pairs of options that exclude each other: one of them overrides the other if that comes from a lower source. The
-sources are flags, variables and the file, from the highest to the lowest."""
+"""Pairs of options that exclude each other: an option overrides its counterpart from a lower source. The sources
+are flags, variables and the file, from the highest to the lowest."""
 
 
 class Configuration:

@@ -177,7 +177,8 @@ class _Handler(logging.Handler):
 
 
 def _write(data: bytes) -> None:
-    """Writes as much of `data` as standard error accepts."""
+    """Writes `data` to standard error, and waits until it is all written. Drops the rest if the pipe's reader or
+    the terminal is gone."""
     at = 0
     try:
         piece = select.PIPE_BUF if stat.S_ISFIFO(os.fstat(2).st_mode) else len(data)

@@ -87,8 +87,8 @@ class JsonLines:
     def request(
         self, client: str, method: str, target: str, status: int, seconds: float, principal: str, /
     ) -> str:
-        """An object with `client`, `method`, `target`, `status` and `seconds`, with `principal` unless it is
-        empty, and with the text line as its message."""
+        """An object with `client`, `method`, `target`, `status` and `seconds`, and with `principal` unless it
+        is empty. Its message is the text line without the time."""
         text, fields, by = _request_parts(client, method, target, principal)
         text = f"{text} {_status_and_duration(status, int(seconds * 10_000 + 0.5))}{by}"
         return (

@@ -69,7 +69,8 @@ def _run(configuration: Configuration, endpoints: Sequence[Endpoint], guard: Gua
 
 
 def _listen(configuration: Configuration, passed: list[Endpoint], number: int) -> list[list[Endpoint]]:
-    """The sockets of each of `number` processes: of the port and the page's port, or those that systemd passed."""
+    """The sockets of each of `number` processes: those that systemd passed, that of the socket file, or those of
+    the port and the page's port."""
     settings = configuration.settings
     if passed:
         for option in ("host", "port", "page_port"):

@@ -12,7 +12,8 @@ from roomcast.serve.reload import Change, Reloadable
 _MOST_BYTES = 1024 * 1024
 """Far more than a chain of certificates has."""
 _MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
-"""OpenSSL's reasons for a key that does not belong to the certificate; the last one for RSA beside ECDSA."""
+"""OpenSSL's reasons for a key that does not belong to the certificate. The last one means that one of the two is
+RSA and the other ECDSA."""
 
 
 class Tls:

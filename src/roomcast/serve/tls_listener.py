@@ -82,7 +82,7 @@ class Handshake:
         self.abort()
 
     def established(self) -> None:
-        """The handshake is done: the connection is counted as one over TLS from now on."""
+        """Called when the handshake is done: the connection is counted under its transport from now on."""
         self._context.connections.leave(self)
 
     async def _make(self) -> None:
@@ -105,7 +105,8 @@ class Handshake:
 
 
 class _Secured(asyncio.Protocol):
-    """The first protocol of a TLS connection: hands it over to `FastPath`, the first one of all others."""
+    """The first protocol of a TLS connection. It hands the connection over to `FastPath`, the first protocol of
+    every other connection."""
 
     def __init__(self, handshake: Handshake, context: Context) -> None:
         self._handshake = handshake

@@ -51,7 +51,7 @@ class AsyncHttp:
 
     def register(self, stream: Closable) -> None:
         """Adds `stream` to those that `aclose` ends. The caller keeps it: this refers to it weakly. A stream that
-        is added after that gets `Closed` from `send`."""
+        is added after `aclose` was called gets `Closed` from `send`."""
         with self._lock:
             self._streams.add(stream)
 

@@ -49,7 +49,7 @@ class Http:
 
     def register(self, stream: Closable) -> None:
         """Adds `stream` to those that `close` ends. The caller keeps it: this refers to it weakly. A stream that
-        is added after that gets `Closed` from `send`."""
+        is added after `close` was called gets `Closed` from `send`."""
         with self._lock:
             self._streams.add(stream)
 
