@@ -88,7 +88,7 @@ def chart(document: Mapping[str, Any]) -> str:
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" width="{WIDTH}" '
         f'height="{y}" role="img">\n<title>roomcast and its peers, measured in one run</title>\n'
-        # A ground of its own: GitHub's theme and the browser's setting may differ, and this follows the latter.
+        # The chart draws its own background: its colours follow the browser's setting, not GitHub's theme.
         f"<style>{STYLE}</style>\n"
         f'<rect class="ground" x="0.5" y="0.5" width="{WIDTH - 1}" height="{y - 1}" rx="6"/>'
     )

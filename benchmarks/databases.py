@@ -137,7 +137,8 @@ def _race(log: str, count: int, seconds: float) -> Round:
 
 
 async def _paced(publishing: int, following: int, seconds: float) -> tuple[list[float], list[float]]:
-    """Times of answers, and of deliveries to a follower of another server, in ms after the request was sent."""
+    """Times of answers from the server on port `publishing`, and of deliveries to a follower of the one on port
+    `following`, in ms after the request was sent."""
     answers: list[float] = []
     deliveries: list[float] = []
     async with AsyncExitStack() as stack:

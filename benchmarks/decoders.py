@@ -1,8 +1,8 @@
 """Compares our decoder of event streams with others on the same bytes: `python -m benchmarks.decoders`.
 
-Messages of 1 KB, framed as roomcast frames them. Each decoder makes events of pieces of bytes, as it does for its
-users: httpx-sse from an httpx response, since it decodes what that gives; and its decoder alone, without httpx's
-part. They take turns, and the least CPU time of many turns counts: other work on the machine makes a turn longer,
+Messages of 1 KB, framed as roomcast frames them. Each decoder turns pieces of bytes into events, called as its
+users call it. httpx-sse therefore reads an httpx response; its decoder is also measured alone, without httpx. The
+decoders take turns, and the least CPU time of many turns counts: other work on the machine makes a turn longer,
 never shorter."""
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ class Failed(Exception):
 
 
 def build(source: Path) -> Path:
-    """Compiles the C program `source` if it is newer than its program, and returns that. Raises `SystemExit`
-    without a compiler."""
+    """Compiles the C file `source` if its program is missing or older. Returns the program's path. Raises
+    `SystemExit` without a compiler."""
     program = BUILD / source.stem
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
         if shutil.which(CC) is None:

@@ -1,7 +1,7 @@
 """The wall time of each step of the hot path by itself, so that a regression has an address: `make micro`.
 
-The table gives the time of a call; `×1000` behind a name says how many of what it names one call does. To compare
-two states of the code on one machine, idle otherwise:
+The table gives the time of one call. `×1000` after a name means that one call performs 1,000 units of the kind
+that the name begins with, such as deliveries. To compare two states of the code on one machine, idle otherwise:
 
     make micro ARGS=--benchmark-save=before
     make micro ARGS=--benchmark-compare

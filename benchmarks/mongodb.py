@@ -149,7 +149,7 @@ class Race:
 @dataclass(frozen=True)
 class Share:
     """One server alone, then two and four at once, each time on a new collection, publishing at full speed. A
-    quick run has as many messages: the share of a few turns would say nothing."""
+    quick run does not have fewer messages: the share of a few turns would say nothing."""
 
     messages: int
 

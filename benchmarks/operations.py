@@ -1,7 +1,7 @@
 """The hot path in small steps, each by itself: what `benchmarks.micro` times and `benchmarks.instructions` counts.
 
-A name begins with what pays for the step: each message (once, however many follow), each publish, each delivery,
-each message that is replayed, or each follow.
+A name begins with what pays for the step: each message (once, however many follow), each publish, each request,
+each delivery, each replayed message, or each follow.
 
 Laws:
 - A call leaves things as it found them: what it stores is trimmed, what it writes is read. So the thousandth call
@@ -85,7 +85,8 @@ class Operation(NamedTuple):
     units: int
     """How many units of the named kind one call performs."""
     counted: int
-    """How many calls are counted; 0 if threads make each count different."""
+    """How many calls are counted; 0 if the operation is only timed, such as one whose threads make each count
+    different."""
 
 
 OPERATIONS: list[Operation] = []
@@ -297,7 +298,7 @@ def _fed(burst: int) -> Iterator[Call]:
     hub = Hub(EPOCH, 0, 0, window_bytes=256 * 1024)
     hub.feed(
         [_message(seq) for seq in range(1, RETAINED + 1)], 0, 0.0
-    )  # full, so that each call evicts what it adds
+    )  # full, so that each call evicts as much as it adds
     for _ in range(FOLLOWERS):
         hub.join(ROOMS, WIRES[0], follower := _KeepsUp(), follower, 0.0)
 
@@ -393,7 +394,7 @@ def _asked_again() -> Iterator[Call]:
 
 @operation("each follow: a query and Accept of its own", counted=100)
 def _asked_first() -> Iterator[Call]:
-    # Beyond what is cached, as a client can make it: an ignored parameter, and a range that nothing has.
+    # A client can make both too long to be cached: here with an ignored parameter and an unknown media range.
     asked, accept = QUERY + b"&token=" + b"x" * 256, ACCEPT + ", text/" + "x" * 256
     yield lambda: (preferred_format(accept), parse_query(asked)._replace(origin=After(f"{EPOCH}-12345")))
 

@@ -26,7 +26,7 @@ class Verdict:
     target: Target
     peer: str
     reached: float
-    """The median of the rounds; NaN if one of the two servers has no figure."""
+    """The median of the rounds, or their worst if the limit is 0; NaN if a server has no figure."""
     good: bool
 
     def __str__(self) -> str:
@@ -85,7 +85,7 @@ class Result:
 def _reached(target: Target, peer: str, rounds: Rounds) -> float:
     if not target.against:
         values = [r.get(target.figure, math.nan) for r in rounds[peer]]
-        if target.limit == 0:  # of what may not happen at all, the median is no proof
+        if target.limit == 0:  # it must never happen, and the median could hide a round in which it did
             return math.nan if any(map(math.isnan, values)) else max(values)
         return _median(values)
     against = peer if target.against == SELF else target.against

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Brings what the benchmark needs and pip cannot: nginx with Nchan, a C compiler, strace, Chromium, where they are
-# missing and this user may install them, and a database. Otherwise the benchmark says what it leaves out.
+# Installs the programs that the benchmark needs and pip does not have: nginx with Nchan, a C compiler, strace and
+# Chromium, if they are missing and this user may install them. Builds a database, too. If one of them is still
+# missing, the benchmark says what it leaves out.
 set -euo pipefail
 
 missing=()

@@ -1,10 +1,9 @@
 """Simulates `--workers` on a machine that we do not have: 16 cores, a million followers, 100,000 of them in one
 room.
 
-Each worker's loop is a queue with one server: all messages that came while a turn was running are the next turn,
-and each follower that any of them is for is written to once. The log process is another one: all appends that came
-while a group was being committed are the next group. The costs are those that were measured here, on one core
-each.
+Each worker's loop is a single-server queue. All messages that come during a turn are the next turn, which writes
+once to each follower that gets any of them. The log process is such a queue, too: all appends that come while a
+group is being committed are the next group. The costs are those that were measured here, on one core each.
 
     python -m benchmarks.simulation"""
 

@@ -163,7 +163,7 @@ static size_t fill(char *out, size_t capacity, const char *template, int room, u
   return size;
 }
 
-/* A connection that is being made. Each source address has but 28,000 ports, so they are taken in turn. */
+/* Begins a connection. A source address has only 28,000 ports, so each one serves PER_ADDRESS connections. */
 static int dial(void) {
   static int dialled;
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
@@ -425,7 +425,7 @@ static uint64_t wanted(void) {
   return total;
 }
 
-/* Publishes for `seconds` or so many messages, and waits for the answers. */
+/* Publishes for `seconds`, at most `messages` messages, and waits for the answers. */
 static void publish(double seconds, int messages, double rate, uint64_t deadline) {
   uint64_t began = now(), end = began + seconds * SECOND;
   int first = sent;
@@ -543,7 +543,7 @@ static void reconnect(double accept_s, uint64_t deadline) {
     exit(1);
   }
   for (int i = 0; i < option.followers; i++) hang_up(&followers[i]);
-  rest(option.settle); /* the server sees them go: that is not the time asked for */
+  rest(option.settle); /* the server closes their connections now, outside the measured time */
   forget_deliveries();
   publish(5, option.behind, 0, deadline);
   double cpu = cpu_seconds(), own = own_cpu_seconds();
@@ -553,7 +553,7 @@ static void reconnect(double accept_s, uint64_t deadline) {
   await_deliveries(deadline);
   double caught_up_s = (now() - began) / (double)SECOND;
   cpu = cpu_seconds() - cpu, own = own_cpu_seconds() - own;
-  publish(1, 1, 0, deadline); /* whoever is live has it */
+  publish(1, 1, 0, deadline); /* a follower that has got it is live */
   await_deliveries(deadline);
   double live_s = (now() - began) / (double)SECOND;
   say("accept_s", accept_s);

@@ -243,7 +243,7 @@ class Requests:
             server, bench.load_core, {"followers": followers, **newcomers, **options}
         ) as came:
             cpu = machine.cpu_seconds(server.pids) - before
-        time.sleep(bench.settle)  # the server sees them go: that is not the next one's
+        time.sleep(bench.settle)  # the server closes their connections now, not in the next measurement
         if came["open"] < followers:
             raise Failed(f"only {came['open']} of {followers} came in: {came['complaint']}")
         return cpu * 1e6 / followers

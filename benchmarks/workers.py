@@ -71,8 +71,9 @@ def _proportional_kb(pids: Sequence[int]) -> int:
 
 
 def _idle(workers: int) -> tuple[float, float]:
-    """KiB of a server without followers, and KiB of each further follower, when all that the processes share and
-    then write to is their own already."""
+    """KiB of a server without followers, and KiB of each further follower. The latter is taken between two numbers
+    of followers: with the first, the processes already have their own copies of the shared pages that they write
+    to."""
     with _serving(workers, "memory:") as (port, pids):
         before = _proportional_kb(pids)
         few, many = (_held_kb(port, pids, followers) for followers in IDLE)

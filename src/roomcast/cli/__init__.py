@@ -1,6 +1,7 @@
-"""The commands, one file each. The commands that talk to a server use only `roomcast.client`.
+"""The commands, one file each. A command that talks to a server uses `roomcast.client`; only bench, doctor and
+torture send requests of their own.
 
-This file imports none of them: `roomcast --help` and `roomcast serve` need no HTTP client.
+This file imports no command's module: `roomcast --help` and `roomcast serve` need no HTTP client.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from roomcast.model.errors import (
 MAX_MESSAGES = 500
 """Messages of a batch."""
 PATIENCE = 30.0
-"""Seconds that a server may be away while many messages are published."""
+"""Seconds that a server may be away while many messages are published or exported."""
 MAX_BYTES = 512 * 1024
 """Bytes of a batch: half of the default limit of a server, and of nginx in front of it."""
 _NOTHING_STORED = (Forbidden, Invalid, Malformed, TooLarge, Unauthenticated)
@@ -181,7 +181,7 @@ class NonStopSender(BatchSender):
         """The second client is used while the server is known to be away: waiting for it would block the program
         that writes into the pipe."""
         self._tell = tell
-        """Reports an error, only once for several in a row."""
+        """Reports an error: the first one, and later only the loss of a whole batch, once for several in a row."""
 
     def send(self, batch: list[Line]) -> None:
         """Publishes a `batch` without the lines that are refused. Raises no `Stopped`: what cannot be stored is
@@ -189,7 +189,7 @@ class NonStopSender(BatchSender):
         while batch:
             try:
                 super().send(batch)
-            except Stopped as error:  # it concerns the whole batch: smaller parts are sent by this method, too
+            except Stopped as error:  # about `batch` itself: its parts are sent by this method, which raises none
                 self._report(error)
                 rest = [line for line in batch if line.number not in error.bad] if error.bad else []
                 self.lost += len(batch) - len(rest)

@@ -39,7 +39,8 @@ class Plan:
     life: float = 3
     """Seconds between two cuts of a follower, on average."""
     patience: float = 60
-    """Seconds within which the last message must reach everybody, and for which a publish may be retried."""
+    """Seconds that the attack waits for all followers to join, and for the last messages to reach them. The last
+    publishes and the reads of the history are retried for as long."""
     overrun: bool = False
     """Whether the attack may cause messages of others to be trimmed."""
     deletes: bool = True

@@ -26,7 +26,7 @@ class AttackResult(NamedTuple):
     name: str
     seen: Observation
     serves: bool
-    """Whether a newcomer was answered afterwards."""
+    """Whether a newcomer was answered, with the crowd still there."""
     memory: float | None
     """The server's memory in bytes under attack; None if it does not tell."""
     afterwards: float | None
@@ -67,7 +67,7 @@ class RudeAttack:
             async with witness:
                 try:
                     await self._attack(witness)
-                finally:  # not earlier: until here the follower need not have joined
+                finally:  # only here: judged before it has joined, the follower would count as a violation
                     self.violations = witness.judge()
         finally:
             await remove_rooms(self._target, [self._room, self._page])

@@ -45,8 +45,8 @@ class Transcript:
         """The seq up to which it has heard everything, or was told that it is gone."""
         self._start = self.position if last_id else None
         self._began_without_id = not last_id
-        """Whether it began without an id. It need not be told of messages that were deleted before it
-        got to them."""
+        """Whether it began without an id. It then need not be told of messages that were deleted before it got to
+        them."""
         self._timestamp = ""
         self.begin()
 

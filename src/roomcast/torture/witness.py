@@ -22,7 +22,8 @@ _MEMORY = re.compile(r"^process_resident_memory_bytes (\S+)$", re.MULTILINE)
 
 
 class Steady(Random):
-    """A source of chance with which a follower never cuts its connection, reads slowly or forgets its id."""
+    """A random source with which a publisher never cuts its connection, and a follower neither reads slowly nor
+    forgets its id."""
 
     def random(self) -> float:
         """Returns 0.999, which is above every share."""
