@@ -75,6 +75,12 @@ async def test_a_client_with_many_grants_gets_all_its_rooms_in_pages_of_so_many_
     assert pages == [[granted[3]], [granted[70], granted[99]]]
 
 
+async def test_a_room_is_not_listed_for_a_grant_that_is_the_beginning_of_its_name(engine: Engine) -> None:
+    for room in ("ab", "abc"):
+        await engine.log.append([Draft(room, None, b"{}")])
+    assert await walked(engine, "", read=["a", "ab", "abc*"], pages=1) == [["ab", "abc"]]
+
+
 @pytest.mark.parametrize(
     ("query", "rooms"),
     [

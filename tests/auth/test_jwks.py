@@ -192,6 +192,22 @@ async def test_a_token_is_refused_when_newer_keys_lack_its_own() -> None:
     assert provider.asked == 1
 
 
+async def test_a_withdrawn_key_is_noticed_although_no_token_comes() -> None:
+    provider = Provider(key("a"), seconds=300.0)
+    asking = Asking(provider)
+    source = asking.source
+    source.refresh_if_due(NOW)
+    await source.fetched()
+    provider.keys = (key("b", "b"),)
+    source.refresh_if_due(NOW + 299)
+    await source.fetched()
+    assert (provider.asked, asking.changes) == (1, 1)
+    source.refresh_if_due(NOW + 300)
+    await source.fetched()
+    assert (provider.asked, asking.changes) == (2, 2)
+    assert not source.has(key("a").id)
+
+
 async def test_a_failed_fetch_removes_no_keys() -> None:
     provider = Provider(key("1"))
     asking = Asking(provider)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
-from roomcast.log.consumers import Consumer
+from roomcast.log.consumers import Consumer, Consumers
 from roomcast.log.memory import MemoryLog, trimmer
+from roomcast.model.message import Cut, Message
 from roomcast.model.retention import Retention, RoomRule
 from tests.log.steps import draft, next_batch, publish, seqs, take, trimmed, until
 
@@ -19,22 +21,33 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trimmer, "TRIM_STEP", STEP)
 
 
-async def most_cut_at_once(consumer: Consumer, last: int) -> int:
-    """The most messages that rules removed in one step, until the message `last` is gone."""
-    most = 0
-    while True:
-        cuts = (await next_batch(consumer)).cuts
-        most = max(most, sum(cut.gone for cut in cuts))
-        if any(cut.upto >= last for cut in cuts):
-            return most
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many messages rules removed in each step. A batch of a consumer may tell several steps as one."""
+    steps: list[int] = []
+    push = Consumers.push
+
+    def pushed(consumers: Consumers, messages: Sequence[Message], trimmed: int, cuts: Sequence[Cut] = ()) -> None:
+        steps.append(sum(cut.gone for cut in cuts))
+        push(consumers, messages, trimmed, cuts)
+
+    monkeypatch.setattr(Consumers, "push", pushed)
+    return steps
 
 
-async def test_a_released_room_is_trimmed_to_its_rule_in_steps() -> None:
+async def until_cut(consumer: Consumer, last: int) -> None:
+    """Waits until rules have removed the message `last`."""
+    while not any(cut.upto >= last for cut in (await next_batch(consumer)).cuts):
+        pass
+
+
+async def test_a_released_room_is_trimmed_to_its_rule_in_steps(steps: list[int]) -> None:
     log = MemoryLog(Retention(rooms=(RoomRule("a", max_messages=1),)))
     slow, other = log.consumer("slow", 0), log.consumer("other", 10)
     await publish(log, *["a"] * 10)
     await slow.aclose()
-    assert await most_cut_at_once(other, 9) == STEP
+    await until_cut(other, 9)
+    assert max(steps) == STEP
 
 
 async def test_a_released_room_is_trimmed_to_its_rule_without_a_reader_and_without_a_walk() -> None:
@@ -54,12 +67,13 @@ async def test_a_released_room_is_trimmed_to_its_rule_without_a_reader_and_witho
     await until(reached)
 
 
-async def test_new_rules_remove_the_messages_of_many_rooms_in_steps() -> None:
+async def test_new_rules_remove_the_messages_of_many_rooms_in_steps(steps: list[int]) -> None:
     log = MemoryLog(Retention())
     await log.append([draft(f"room/{number}") for _ in range(3) for number in range(5)])
     consumer = log.consumer("test", 15)
     log.prepare_rules(Retention(rooms=(RoomRule("room/*", max_messages=1),)))()
-    assert await most_cut_at_once(consumer, 10) < 2 * STEP
+    await until_cut(consumer, 10)
+    assert max(steps) < 2 * STEP
 
 
 async def test_a_log_beyond_its_caps_and_its_rules_is_trimmed_to_both() -> None:

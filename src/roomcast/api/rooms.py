@@ -85,11 +85,11 @@ async def _by_name(engine: Engine, query: RoomsQuery, readable: Grants) -> tuple
     unreadable room."""
     rows: list[Row] = []
     end: Row | None = None
-    for lookups, part in enumerate(_granted(query, readable)):
+    for lookups, (part, is_prefix) in enumerate(_granted(query, readable)):
         if lookups == _MAX_LOOKUPS:
             return rows, end
         page = await _page(engine, part._replace(limit=min(part.limit, query.limit - len(rows))))
-        found = [row for row in page if row[0] in readable]
+        found = [row for row in page if row[0] in readable and (is_prefix or row[0] == part.prefix)]
         rows += found
         if len(rows) == query.limit:
             return rows, rows[-1]
@@ -97,17 +97,18 @@ async def _by_name(engine: Engine, query: RoomsQuery, readable: Grants) -> tuple
     return rows, None
 
 
-def _granted(query: RoomsQuery, readable: Grants) -> Iterator[RoomsQuery]:
-    """The parts of a query that are granted, in order."""
+def _granted(query: RoomsQuery, readable: Grants) -> Iterator[tuple[RoomsQuery, bool]]:
+    """The parts of a query that are granted, in order. Each says whether it is for all rooms with its prefix, or
+    only for the room with that name."""
     after = query.after or ""
     for name, is_prefix in readable.ranges():
         if not is_prefix:
             if name.startswith(query.prefix) and name > after:
-                yield query._replace(prefix=name, limit=1, after=None)
+                yield query._replace(prefix=name, limit=1, after=None), False
             continue
         inner, outer = max((name, query.prefix), (query.prefix, name), key=lambda pair: len(pair[0]))
         if inner.startswith(outer) and (inner > after or after.startswith(inner)):
-            yield query._replace(prefix=inner)
+            yield query._replace(prefix=inner), True
 
 
 async def _by_newest(engine: Engine, query: RoomsQuery, readable: Grants) -> tuple[list[Row], Row | None]:

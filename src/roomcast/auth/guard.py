@@ -69,6 +69,11 @@ class Guard:
         checked again."""
         self.rights.start_fetching(self._keys_changed)
 
+    def refresh_keys(self) -> None:
+        """Begins to fetch the issuers' keys that are no longer fresh."""
+        if self.rights.issuers is not None:
+            self.rights.issuers.refresh_if_due()
+
     def stop_fetching(self) -> None:
         """Ends what `start_fetching` began."""
         self.rights.stop_fetching()

@@ -37,9 +37,11 @@ class Enforcement:
             self.guard.revoke(rows)
 
     async def run(self) -> None:
-        """Looks once a second, for ever. While the log is away, the known revocations stay in force."""
+        """Looks once a second, for ever. While the log is away, the known revocations stay in force. Also has
+        issuers' keys fetched when they are due."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
+            self.guard.refresh_keys()
             try:
                 await self.look()
             except LogUnavailable:

@@ -69,7 +69,7 @@ async def test_a_file_that_cannot_be_the_log_is_named_in_one_sentence(
 async def test_a_log_needs_a_file_and_a_known_value_of_synchronous(reopen: Reopen) -> None:
     with pytest.raises(LogUnusable, match="use sqlite:PATH"):
         await sqlite.open_log("sqlite:", "", retention=Retention())
-    with pytest.raises(LogUnusable, match="use full, normal, off"):
+    with pytest.raises(LogUnusable, match="use one of full, normal, off"):
         await reopen(synchronous="sometimes")
 
 

@@ -97,6 +97,11 @@ class Issuers:
             source.changed = partial(self._forget, changed)
             source.refresh(time.time())
 
+    def refresh_if_due(self) -> None:
+        """Begins a fetch for each issuer whose keys are no longer fresh."""
+        for _, source in self._sources():
+            source.refresh_if_due(time.time())
+
     def failed_fetches(self) -> Mapping[str, bool]:
         """Whether the last fetch of keys failed, for each issuer whose keys are fetched; by its `iss` or the URL
         of its keys."""

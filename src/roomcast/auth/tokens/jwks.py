@@ -53,8 +53,7 @@ class Jwks:
         """See `KeySource`. Begins a fetch if one is due at `now`, or if it may bring a key for `algorithm` and
         `kid`. A token with an unknown key is refused with `BadToken` only if the keys were fetched after
         `first_sent`. A token whose `kid` names a key for another algorithm is refused in any case."""
-        if now >= self._fresh_until:
-            self.refresh(now)
+        self.refresh_if_due(now)
         known = self._keys if now < self._fresh_until + OUTLIVES_SECONDS else ()
         if found := with_kid(known, algorithm, kid):
             return found
@@ -79,6 +78,12 @@ class Jwks:
             self._tried_at = now
             self._fetching = asyncio.get_running_loop().create_task(self._refresh(now))
             self._fetching.add_done_callback(self._end)
+
+    def refresh_if_due(self, now: float) -> None:
+        """Begins a fetch if the keys are no longer fresh at `now`, as `refresh` does. Called once a second: a
+        withdrawn key must be noticed even if no token comes that was not verified before."""
+        if now >= self._fresh_until:
+            self.refresh(now)
 
     async def fetched(self) -> None:
         """Waits until no fetch is under way."""
@@ -114,7 +119,7 @@ class Jwks:
             kept = f"the cached ones are valid for {left / 3600:.0f} h more" if left > 0 else "none is cached"
             logger.warning(
                 "cannot fetch the keys at %s (%s): %s. Open the URL from this machine to see why; "
-                "the next token tries again",
+                "it is tried again once a minute",
                 *(self.url, error, kept),
             )
         except Exception:
