@@ -113,7 +113,7 @@ async def test_an_answer_that_comes_too_late_is_left_out(monkeypatch: pytest.Mon
     assert sender.of(PeerReplies) == [PeerReplies(7, []), PeerReplies(8, [])]
 
 
-async def test_what_workers_ask_and_answer_is_shown_to_the_log_process() -> None:
+async def test_questions_and_answers_of_workers_are_shown_to_the_log_process() -> None:
     exchange, values = WorkerExchange(), list[tuple[int, Raw]]()
     exchange.on_value["topic"] = lambda worker, value: values.append((worker, value))
     exchange.own_answers["topic"] = lambda: PAYLOAD

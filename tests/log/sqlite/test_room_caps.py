@@ -119,7 +119,7 @@ def test_a_walk_notes_only_rooms_with_a_rule_that_have_too_much(table: Table) ->
     assert list(two.over) == ["a", "b"]
 
 
-def test_what_the_caps_of_the_whole_log_trimmed_no_longer_counts(table: Table) -> None:
+def test_messages_that_the_caps_of_the_whole_log_trimmed_no_longer_count(table: Table) -> None:
     one = caps(table, RoomRule("a", max_messages=2))
     one.learn([message(1), message(2)], 0)
     one.learn([message(3)], 1)
