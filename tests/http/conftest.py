@@ -11,6 +11,7 @@ from roomcast.delivery.engine import Engine
 from roomcast.http.context import Context
 from roomcast.http.handler import Handler
 from roomcast.model.settings import Settings
+from tests.http.clients import Client
 
 
 @pytest.fixture
@@ -23,3 +24,8 @@ async def engine() -> AsyncIterator[Engine]:
 @pytest.fixture
 def context(engine: Engine) -> Context:
     return Context(Handler(engine, NO_GUARD), engine)
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client()

@@ -11,11 +11,6 @@ from tests.delivery.fakes import until
 from tests.http.clients import LARGE, PAGE, PUBLISH, Client, too_late
 
 
-@pytest.fixture
-def client() -> Client:
-    return Client()
-
-
 @pytest.fixture(params=[FastPath, Http1])
 async def connection(context: Context, client: Client, request: pytest.FixtureRequest) -> FastPath | Http1:
     made: FastPath | Http1 = request.param(context)

@@ -12,11 +12,6 @@ from tests.http.clients import PAGE, PUBLISH, Client, too_late
 
 
 @pytest.fixture
-def client() -> Client:
-    return Client()
-
-
-@pytest.fixture
 async def connection(context: Context, client: Client) -> FastPath:
     made = FastPath(context)
     made.connection_made(client)

@@ -15,11 +15,6 @@ WITH_BODY = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\
 
 
 @pytest.fixture
-def client() -> Client:
-    return Client()
-
-
-@pytest.fixture
 async def connection(context: Context, client: Client) -> Http1:
     made = Http1(context)
     made.connection_made(client)
