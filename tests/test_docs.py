@@ -109,6 +109,10 @@ def test_the_readmes_commands_do_what_it_says(tmp_path: Path) -> None:
     run, curl, follow = blocks(README, "sh")
     port, page_port = _free_ports(2)
     env = {
+        # Not those of a `make test ARGS=…` that runs this test.
+        "ARGS": "",
+        "MAKEFLAGS": "",
+        "MAKEOVERRIDES": "",
         "ROOMCAST_PORT": str(port),
         "ROOMCAST_PAGE_PORT": str(page_port),
         "ROOMCAST_LOG": f"sqlite:{tmp_path}/x.db",
