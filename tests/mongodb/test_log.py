@@ -241,11 +241,12 @@ async def test_a_foreign_document_beyond_all_numbers_is_no_outage(
     assert not any("is away" in message for message in caplog.messages)
 
 
-async def test_a_new_epoch_continues_with_the_next_number(open_log: Open) -> None:
+async def test_a_new_epoch_continues_with_the_next_number(open_log: Open, database: Database) -> None:
     log = await open_log()
     await publish(log, "a", "b")
     tail = log.consumer("test", 0)
     await take(tail, 2)
+    await saved(database, 2)
     other = await open_log(new_epoch=True)
     assert other.epoch != log.epoch
     assert seqs(await publish(other, "a")) == [3]
@@ -255,7 +256,7 @@ async def test_a_new_epoch_continues_with_the_next_number(open_log: Open) -> Non
 
 
 async def test_times_begin_anew_under_a_requested_new_epoch(
-    open_log: Open, monkeypatch: pytest.MonkeyPatch
+    open_log: Open, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = await open_log()
     monkeypatch.setattr(clock, "clock", lambda: 9_000_000_000_000)
@@ -264,6 +265,7 @@ async def test_times_begin_anew_under_a_requested_new_epoch(
     assert (await publish(log, "a"))[0].stored_at == 9_000_000
     tail = log.consumer("test", 0)
     await take(tail, 3)
+    await saved(database, 3)
     other = await open_log(new_epoch=True)
     await restarted(log, tail)
     assert [(await publish(one, "a"))[0].stored_at for one in (log, other)] == [1_000, 1_000]
@@ -271,6 +273,33 @@ async def test_times_begin_anew_under_a_requested_new_epoch(
     late = await open_log()
     monkeypatch.setattr(clock, "clock", lambda: 500_000_000)
     assert (await publish(late, "a"))[0].stored_at == 1_000
+
+
+async def test_a_process_under_an_old_epoch_counts_no_rooms_under_the_new_one(open_log: Open, url: str) -> None:
+    log = await open_log(tuning={"check_seconds": 3_600})
+    await publish(log, "a", "a")
+    store = Store(url)
+    begun = await mongodb_state.begin_epoch(store, log.epoch, 1, 0)
+    await mongodb_state.save(store, log.epoch, known_rooms(), 2)
+    assert (await mongodb_state.read(store)).counted == 1
+    await mongodb_state.save(store, begun.epoch, known_rooms(), 2)
+    assert (await mongodb_state.read(store)).counted == 2
+    await store.client.close()
+
+
+def known_rooms() -> KnownRooms:
+    return KnownRooms([], NOTHING, 10, Register(0, 10))
+
+
+async def saved(database: Database, seq: int) -> None:
+    """Waits until the rooms up to `seq` are saved. FerretDB updates no document atomically: a save that meets the
+    beginning of an epoch would bring back the old epoch."""
+
+    async def is_counted() -> bool:
+        found = await database.roomcast.find_one({"_id": "log"})
+        return found is not None and bool(found["counted"] >= seq)
+
+    await until(is_counted)
 
 
 async def restarted(log: MongoLog, tail: LogConsumer) -> None:

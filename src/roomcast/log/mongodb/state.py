@@ -72,15 +72,17 @@ async def load_rooms(store: Store) -> list[tuple[str, Trimming]]:
     ]
 
 
-async def save(store: Store, rooms: KnownRooms, newest: int) -> None:
-    """Saves the changes of `rooms` in `store`, and records that all rooms are saved up to the seq `newest`. Raises
-    `PyMongoError`."""
+async def save(store: Store, epoch: str, rooms: KnownRooms, newest: int) -> None:
+    """Saves the changes of `rooms` in `store`. Records under the epoch `epoch` that all rooms are saved up to the
+    seq `newest`. Raises `PyMongoError`."""
     changed, forgotten = rooms.changed(), rooms.forgotten
     updates = [_update(room, state) for room, state in changed.items()]
     for start in range(0, len(updates), _PART):
         await store.metadata.bulk_write(updates[start : start + _PART], ordered=False)
     state = int64({"counted": newest, "forgotten": forgotten.seq, "forgotten_at": forgotten.at})
-    await store.metadata.update_one({"_id": _LOG}, {"$max": state})
+    # Another process may have begun a new epoch, which counts from an earlier message. A count of the old history
+    # would say there that rooms are saved which are not, or even begin another epoch.
+    await store.metadata.update_one({"_id": _LOG, "epoch": epoch}, {"$max": state})
     if forgotten.seq:
         await store.metadata.delete_many({"newest": {"$lte": Int64(forgotten.seq)}})
     rooms.note_saved(changed)

@@ -245,7 +245,7 @@ class MongoTail:
         it at the next check."""
         counted = view.newest
         with suppress(BulkWriteError, KeyError):  # KeyError: FerretDB's answer lacks a field that the driver needs
-            await mongodb_state.save(self._store, view.rooms, counted)
+            await mongodb_state.save(self._store, self.epoch, view.rooms, counted)
             self._saved_upto = counted
 
     async def _noting_failures(self, action: Callable[[], Awaitable[None]]) -> None:
