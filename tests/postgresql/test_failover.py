@@ -126,6 +126,7 @@ async def test_a_failover_loses_nothing_or_says_what(serve_on: Serve, pair: tupl
     )
     await asyncio.gather(losing.until_acknowledged(50), keeping.until_acknowledged(50))
     await asyncio.to_thread(standby.stop_following)
+    await losing.until_acknowledged(20)  # by then the last answers have come that were under way
     kept = dict(keeping.acknowledged)
     await losing.until_acknowledged(20)
     assert keeping.acknowledged == kept  # no publish is acknowledged that the standby does not have
