@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import uuid
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -129,9 +130,10 @@ class Cluster:
         if self.process and self.process.poll() is None:
             postmaster = self.process.pid
             children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-            for pid in (postmaster, *map(int, children)):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            # They are stopped first: one that sees the postmaster die no longer waits for the standby, and shows
+            # others a commit that only this server has.
+            _signal(signal.SIGSTOP, map(int, children))
+            _signal(signal.SIGKILL, (postmaster, *map(int, children)))
             self.process.wait(PATIENCE)
             # Its shared memory is in use until the last one has ended, and `start` would fail.
             wait_for(lambda: not any(map(_runs, map(int, children))), "all of PostgreSQL's processes to end")
@@ -189,6 +191,12 @@ class Cluster:
             [str(self.bin / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)], capture_output=True
         )
         return done.returncode == 0
+
+
+def _signal(number: signal.Signals, pids: Iterable[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _runs(pid: int) -> bool:
