@@ -22,7 +22,7 @@ logger = logging.getLogger("roomcast.server")
 
 
 class Recovery:
-    """Runs the tail, for ever."""
+    """Runs the tail until the log is closed."""
 
     def __init__(self, log: Log, hub: Hub, tail: Tail, streams: Streams) -> None:
         self._log = log

@@ -21,8 +21,8 @@ from roomcast.model.rooms import Selection
 WINDOW_BYTES = 16 * 1024 * 1024
 """Enough for everything that the default retention keeps."""
 _PIECES = 32
-"""How many pieces are cached with their joined bytes: 2 MiB. A crowd that replays the same rooms then costs one
-write each."""
+"""How many pieces are cached with their joined bytes: about 2 MiB for each wire. A crowd that replays the same
+rooms then costs one write each."""
 _WALK = 2_000
 """Most messages that one search for the newest by prefix looks at. It takes 1 ms."""
 _SILENT_ROOMS = 20_000
@@ -85,8 +85,8 @@ class Window:
     def seek_newest(self, selection: Selection, count: int) -> int | None:
         """The seq before the newest `count` messages of the rooms in `selection`.
 
-        None if only the log can tell: the window has too few messages, it was not yet fed what the log had when it
-        began, or the search by prefix passed too many messages of other rooms."""
+        None if only the log can tell: the window has too few messages or lost some by a cut, it was not yet fed
+        what the log had when it began, or the search by prefix passed too many messages of other rooms."""
         if self.position < self._newest_at_start:
             return None
         if not count:

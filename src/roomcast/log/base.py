@@ -54,7 +54,7 @@ class Loss(NamedTuple):
     """The seq of the last of these messages. A reader whose position passes it must be told."""
     ever: int
     """For a run: an upper bound for all messages that the room ever lost up to `last`; exact while the log
-    remembers the room. For a single message: 1."""
+    remembers the room, unless the read's `before` cut the run. For a single message: 1."""
     after: int = 0
     """All messages lost after this seq were deleted, not trimmed."""
     number: int = 0
@@ -76,7 +76,7 @@ class Page(NamedTuple):
     at least those single messages that come before the page's end."""
     oldest: int = 0
     """Set if there are losses: the seq of the oldest retained message of these rooms. If these rooms retain none,
-    the log's newest seq plus one."""
+    the log's newest seq plus one. In MongoDB a lower bound for either."""
     deletions: int = 0
     """How many single messages were ever deleted from the log."""
 

@@ -10,7 +10,7 @@ NOT_REACHED = "The database was not reached yet."
 HISTORY_CHANGED = "The log is read anew, as its history has changed."
 
 _UNTOLD = ("", NOT_REACHED, HISTORY_CHANGED)
-"""Reasons without a line in the server's log."""
+"""Reasons of which `begin` has logged nothing."""
 
 _log = logging.getLogger("roomcast.log")
 

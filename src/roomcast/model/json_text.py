@@ -1,8 +1,8 @@
 """JSON as text: checks and changes that need no decoding.
 
 Decoding makes an object of every value, which a hostile body exploits: a mebibyte of `[]` takes 80 ms, one of
-`1.7976931348623157e308` 780 ms. The functions here take time linear in the bytes, a few milliseconds a mebibyte
-whatever they are. Nothing here knows what a message is.
+`1.7976931348623157e308` 780 ms. The functions here take time linear in the bytes, whatever they are: 25 ms a
+mebibyte at most for the nesting, and 70 ms for the numbers. Nothing here knows what a message is.
 """
 
 from __future__ import annotations

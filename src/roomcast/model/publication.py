@@ -42,7 +42,7 @@ def check_bounds(message: bytes, max_message: int, pointer: str = "") -> None:
     for one that is nested too deeply. `pointer` is the JSON pointer to it."""
     if len(message) > max_message * SHRINKS:
         check_size(message, max_message, pointer)
-    # A shorter message cannot have so many brackets.
+    # A shorter text that is JSON cannot be nested so deeply.
     if len(message) > 2 * MAX_NESTING and nested_deeper(message, MAX_NESTING + 1):
         raise unreadable(TOO_DEEP, pointer)
 

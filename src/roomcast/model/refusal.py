@@ -1,6 +1,6 @@
 """Refusals: errors that name everything that is wrong with a message at once.
 
-A body comes here only if the typed decode in `publication` has refused it, and is read up to its 100th mistake.
+`refused` reads only messages that the typed decode in `publication` has refused, each up to its 100th mistake.
 """
 
 from __future__ import annotations

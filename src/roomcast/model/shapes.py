@@ -150,7 +150,7 @@ class Ready(Struct, frozen=True):
     ]
     detail: Annotated[
         str | UnsetType,
-        Meta(description="Why it failed, or why workers are missing; for those who may read the metrics."),
+        Meta(description="Why the last write failed or workers are missing; for those who may read the metrics."),
     ] = UNSET
 
 

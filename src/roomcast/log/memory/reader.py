@@ -130,7 +130,8 @@ class MemoryReader:
 
     async def _walk_back(self, selection: Selection, count: int, end: int, turns: Turns) -> tuple[int, int]:
         """Looks for the newest `count` messages backwards from `end`, in at most as many steps as there are rooms.
-        Returns how many are still to be found, and the position up to which to look for them."""
+        Returns how many are still to be found, and the position up to which to look for them; or 0, and the
+        position after which the found ones begin."""
         walked = max(self._content.trimmed, end - self._count_listed(selection))
         found = end
         for seq in range(end, walked, -1):
@@ -206,7 +207,7 @@ class MemoryReader:
         return min(oldest, default=self._content.newest + 1)
 
     def _lost_between(self, room: str, after: int, last: int) -> int:
-        """How many messages of a known room are gone after `after`; `last` is the last gone one."""
+        """An upper bound for the gone messages of a known room after `after`; `last` is the last gone one."""
         return self._content.rooms[room].lost_after(after)
 
     def _trimmings(self, selection: Selection) -> dict[str, Trimming]:

@@ -102,8 +102,8 @@ class RoomIndex:
         return not retained
 
     def _shorten(self, retained: int) -> None:
-        """Forgets the older half of the gone seqs at once: removing them one by one would move all others each
-        time."""
+        """Forgets the oldest gone seqs, at least half of them, at once: removing them one by one would move all
+        others each time."""
         cut = self._start - max(LISTED_GONE, retained // 2)
         self._listed_after = self.seqs[cut - 1]
         del self.seqs[:cut]

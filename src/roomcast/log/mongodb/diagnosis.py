@@ -78,8 +78,8 @@ def _from_server(name: str, server: ServerDescription) -> LogUnusable | None:
 
 
 async def from_probe(name: str, topology: TopologyDescription, *, tls: bool) -> LogUnusable | None:
-    """Connects once more to each server of `topology`, with and without TLS. Returns the mistake that shows; None
-    if none does, or if the driver can talk to a server. Takes a few seconds at most.
+    """Connects once more to each server of `topology`: with TLS, and if `tls`, first without it. Returns the
+    mistake that shows; None if none does, or if the driver can talk to a server. Takes a few seconds at most.
 
     `name`: the log's name without credentials, for the error. `tls`: whether the connection string asks for TLS.
     """

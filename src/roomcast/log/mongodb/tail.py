@@ -1,9 +1,9 @@
 """Keeps the view current: with one tailable cursor for the whole process, and a check every second.
 
 Laws:
-- The cursor is only a fast path. The tail reads everything since the newest seen document by range in three cases:
-  a document does not follow it exactly, the cursor ends for any reason, or the check finds a newer document that
-  stays unseen.
+- The cursor is only a fast path. The tail reads everything since the newest seen document by range if a document
+  does not follow it exactly, if the cursor ends for any reason, and if the check finds a newer document that stays
+  unseen, or misses the newest seen one. It also does so on request (`catch_up`).
 - `next()` on a cursor is cancelled only to close the log: cancelling ends the cursor, and loses what it had read.
 - A history that differs from what was delivered is never joined to it: the log goes on under a new epoch.
 """
@@ -115,7 +115,7 @@ class MongoTail:
     async def begin(self, *, new_epoch: bool = False) -> None:
         """Opens the collection, under a new epoch if `new_epoch` says so. If it is called again, because the
         history has changed, it begins a new epoch or joins the one that another process has begun. Raises
-        `LogUnusable`, `LogUnavailable`, `PyMongoError`."""
+        `LogUnusable`, `HistoryChanged`, `LogUnavailable`, `PyMongoError`."""
         if self._view:
             self._view.abandoned = True
             self._outage.begin_anew()

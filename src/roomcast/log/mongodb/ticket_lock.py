@@ -4,7 +4,7 @@ Laws:
 - The lock is only advice: the unique index on `_id` decides what is stored. If a ticket is lost, skipped or taken
   twice, or if a process ignores the lock, only time is lost.
 - A process that writes alone takes no tickets. It checks now and then whether another one waits.
-- No process waits for one that has stopped.
+- No process waits long for one that has stopped.
 """
 
 from __future__ import annotations

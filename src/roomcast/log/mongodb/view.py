@@ -25,7 +25,7 @@ class NewestSeen(NamedTuple):
     first: int = 0
     last: int = 0
     nonce: int = 0
-    """0 if there is no document, or if it is gone and nothing is known of it."""
+    """0 if there is no document, or if nothing is known of it: it is gone, or not read yet."""
     stored_at: int = 0
     bytes: int = 0
     """The sum of all bodies up to this document, from the log's beginning."""

@@ -13,8 +13,8 @@ from roomcast.log.remote.link import Link
 from roomcast.model.errors import LogUnavailable, RoomcastError
 
 _CALLS_AT_ONCE = 16
-"""The most calls of one worker that the log process handles at once. Others wait here, so that no worker's reads
-delay another's."""
+"""The most calls of one worker that wait for an answer at once. Others wait here, so that no worker's reads delay
+another's."""
 _CALL_SECONDS = 5.0
 """Seconds after which a call fails: the log process then counts as hung."""
 

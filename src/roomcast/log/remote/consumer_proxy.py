@@ -50,7 +50,7 @@ class ConsumerProxy:
         closing.add_done_callback(lambda _: self._requested.set())
 
     async def run(self) -> None:
-        """Sends batches until the consumer ends or fails; the worker then opens another one."""
+        """Sends batches until the consumer ends or fails. If it fails, the worker opens another one."""
         try:
             while True:
                 await self._requested.wait()

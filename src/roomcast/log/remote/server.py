@@ -2,7 +2,8 @@
 
 Laws:
 - Appends of all workers go into the log's own groups, so one transaction stores those of many workers.
-- A batch is encoded once for all workers, and sent before the answers to the appends that it came from.
+- A batch is encoded once for all workers. A worker that has requested it gets it before the answers to the appends
+  that it came from.
 - The log process waits for no worker. Each consumer has at most one batch on its way, and the process reads
   nothing from a worker that does not read.
 """

@@ -53,7 +53,7 @@ class Key(LimitColumns):
     metrics: bool = column(Switch(), False)
     """Whether it may read `/metrics`."""
     admin: bool = column(Switch(), False)
-    """Whether it may delete and revoke."""
+    """Whether it may delete, revoke and list followers."""
 
     def __post_init__(self) -> None:
         """Raises `ValueError` if it has no rights."""
