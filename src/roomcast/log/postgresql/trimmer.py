@@ -47,7 +47,7 @@ class Trimmer:
         self._empty_rooms = empty_rooms
         self._on_due = on_due
         self._maybe_empty = 2 * empty_rooms + 1
-        """An upper bound for the number of empty rooms. It begins high, so that the first step counts them."""
+        """An estimate of the number of empty rooms. It begins high, so that the first step counts them."""
         self._more = True
         """Whether there may be more to trim."""
         self._wanted_since: float | None = None
