@@ -84,8 +84,8 @@ class Trimmer:
 
     def request(self, emptied: int = 0) -> None:
         """Notes that there may be more to trim, and lets the next step come within `_PAUSE` seconds. `emptied`:
-        how many rooms were deleted. The next step may not see that in the totals, since the tail may have read
-        them before it."""
+        how many rooms were deleted: the next step cannot always tell, as the tail may have read the totals since
+        the delete."""
         self._more = True
         self._maybe_empty += emptied
         soon = asyncio.get_running_loop().time() + _PAUSE
