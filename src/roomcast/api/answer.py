@@ -1,7 +1,7 @@
 """The types of an answer: one that ends, a stream, and one that is ready later.
 
-No sockets, no ASGI, no bytes of HTTP. The three entry points (the fast path, h11, ASGI) write an `Answer`, or
-serve a `Streaming`.
+No sockets, no ASGI, and of HTTP's bytes only header lines. The three entry points (the fast path, h11, ASGI) write
+an `Answer`, or serve a `Streaming`.
 """
 
 from __future__ import annotations

@@ -54,9 +54,9 @@ def following(head: Head) -> Following:
 
 def follow(engine: Engine, request: Request, parsed: Following) -> Outcome | Awaitable[Outcome]:
     """`GET /messages`: the stream or page that `request` asks for; `parsed` is from `following`. It begins in the
-    window of `engine`, or in its log, which takes time. A client that cannot be served now is told to retry, with
-    status 200: an EventSource gives up for good on any other status. Raises `Forbidden`, `Unauthenticated`,
-    `Invalid` and `InvalidToken`."""
+    window of `engine`, or in its log, which takes time. A client whose stream cannot be served now is told to
+    retry, with status 200: an EventSource gives up for good on any other status. Raises `Forbidden`,
+    `Unauthenticated`, `Invalid` and `InvalidToken`; for a page also `Overloaded` and `LogUnavailable`."""
     content_type, query = parsed.content_type, parsed.query
     # Some servers leave the white space around a value (RFC 9110, section 5.5): llhttp does at its end.
     if last_event_id := request.values.get(b"last-event-id", b"").strip(b" \t"):

@@ -30,7 +30,7 @@ class Head(NamedTuple):
 
     method: str
     target: bytes
-    """As it was sent."""
+    """As it was sent, without a ticket in its query."""
     path: str
     """Percent-decoded once, relative to the mount. Bytes that are not UTF-8 become surrogates (PEP 383)."""
     query: bytes

@@ -38,9 +38,9 @@ def is_enabled() -> bool:
 
 
 def log_request(client: str, method: str, target: bytes, status: int, seconds: float, principal: str = "") -> None:
-    """Writes the line of a request. `client` is its client's address; `method` and `target` are as received, and
-    secrets in the target are redacted. `status` is that of the answer, and `seconds` is the time until the answer
-    began, 0 for a stream. `principal` is the principal's name, empty if it has none."""
+    """Writes the line of a request. `client` is its client's address; `method` and `target` are those of its head,
+    and secrets in the target are redacted. `status` is that of the answer, and `seconds` is the time until the
+    answer began, 0 for a stream. `principal` is the principal's name, empty if it has none."""
     shown = redacted_target(target)
     if _write:
         _write(client, method, shown, status, seconds, principal)

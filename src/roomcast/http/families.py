@@ -1,6 +1,6 @@
-"""All metric families of `/metrics`: those of the process, of the log, and of the log's disk.
+"""roomcast's metric families in `/metrics`: those of the process, of the log, and of the log's disk.
 
-`merged_metrics` merges those of several processes.
+`merged_metrics` has the kernel's and those of each worker, and merges the metrics of several processes.
 """
 
 from __future__ import annotations

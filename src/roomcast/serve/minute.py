@@ -37,7 +37,8 @@ COUNTED: Mapping[str, str] = {
     "host": "{} requests were for a host or from a page that is not served: the lines of roomcast.audit name "
     "it; use --allow-origin, or configure rights",
     "slow": "{} streams ended because their clients read nothing: run roomcast doctor URL where they are",
-    "overload": "{} follows were refused, as there are too many: raise --max-followers and the file limit",
+    "overload": "{} follows were refused or cut, for lack of places or memory: raise --max-followers and the file "
+    "limit, or --answer-memory",
     "error": "{} streams ended because of an error, and resume: the warnings in this log say why",
     "trimmed": "{} gaps were reported, as clients were away for longer than messages are retained: raise "
     "--max-messages and --max-bytes",

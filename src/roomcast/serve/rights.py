@@ -17,8 +17,8 @@ _OPTIONS = ("keys", "issuers", "anonymous", "secret_files", "cookie", "revoked")
 
 def reloadable_rights(guard: Guard, *, fetches: bool = True) -> Reloadable:
     """Gives the `guard` the rights of each new configuration. If any part of them is wrong, the old rights stay:
-    preparing then raises `BadOption`. Without `fetches` no keys are fetched: the supervisor has no loop, and only
-    checks the rights."""
+    preparing then raises `CannotStart`, such as `BadOption`. Without `fetches` no keys are fetched: the supervisor
+    has no loop, and only checks the rights."""
 
     def prepare(settings: Settings) -> Change:
         rights = rights_from(settings)

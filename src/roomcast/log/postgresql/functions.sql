@@ -60,7 +60,7 @@ CREATE FUNCTION roomcast.floor(_newest bigint, _floor bigint, _server text) RETU
     ))
 $$;
 
--- Keeps `_rooms` empty rooms and forgets those that have been empty for longest, at most `_most` of them.
+-- Keeps `_rooms` empty rooms and forgets those whose last messages are the oldest, at most `_most` of them.
 CREATE FUNCTION roomcast.forget(l roomcast.log, _rooms int, _most int) RETURNS roomcast.log LANGUAGE plpgsql AS $$
 DECLARE
     excess bigint;

@@ -3,8 +3,9 @@
 Laws:
 - The lock on one row orders all appends: it keeps `seq` dense, and `prev`, times, counts and keys exact over all
   servers.
-- Each server writes with one connection, follows with another one, and reads history with a third.
-- While the database is away only publishes wait for it, for a bounded time.
+- Each server appends, trims and deletes with one connection, follows with another one, and reads history and keeps
+  revocations with a third.
+- While the database is away only publishes, and deletes queued behind them, wait for it, for a bounded time.
 """
 
 from __future__ import annotations

@@ -173,8 +173,8 @@ class PostgresTail:
         self._keep_totals(totals._replace(changes=self.totals.changes))
 
     async def catch_up(self) -> None:
-        """Reads and pushes everything after the newest message. Raises `HistoryChanged`, `LogUnavailable` and what
-        the driver raises."""
+        """Reads and pushes everything after the newest message. Raises `HistoryChanged`, `LogUnusable`,
+        `LogUnavailable` and what the driver raises."""
         async with self._lock:
             while not await self._read_on():
                 pass

@@ -47,7 +47,7 @@ class Trimmer:
         self._empty_rooms = empty_rooms
         self._on_due = on_due
         self._maybe_empty = 2 * empty_rooms + 1
-        """An upper bound for the number of empty rooms. It begins high, so that the first step counts them."""
+        """An estimate of the number of empty rooms. It begins high, so that the first step counts them."""
         self._more = True
         """Whether there may be more to trim."""
         self._wanted_since: float | None = None
@@ -84,8 +84,8 @@ class Trimmer:
 
     def request(self, emptied: int = 0) -> None:
         """Notes that there may be more to trim, and lets the next step come within `_PAUSE` seconds. `emptied`:
-        how many rooms were deleted. The next step may not see that in the totals, since the tail may have read
-        them before it."""
+        how many rooms were deleted: the next step cannot always tell, as the tail may have read the totals since
+        the delete."""
         self._more = True
         self._maybe_empty += emptied
         soon = asyncio.get_running_loop().time() + _PAUSE

@@ -65,7 +65,7 @@ class PostgresWriter:
     ) -> None:
         """`empty_rooms`: how many rooms without messages are remembered."""
         self.unwritable = ""
-        """Why the last write failed; empty if it succeeded."""
+        """The error of the last failed write; empty if an append or a job has succeeded since."""
         self._session = session
         self._tail = tail
         self._consumers = consumers

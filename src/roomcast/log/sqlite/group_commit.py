@@ -69,8 +69,8 @@ class GroupCommit:
         self._busy = False
         """Whether the writer has a job."""
         self.unwritable = ""
-        """Why the last job failed; empty if it did not. So a full disk is one line in the server's log, not one
-        for each publish."""
+        """The error of the last failed job; empty if a later job has changed the log. So a full disk is one line
+        in the server's log, not one for each publish."""
         self._trim_timer: asyncio.TimerHandle | None = None
         self._ended: asyncio.Future[None] | None = None
         """Set when the log closes; done when no job is left."""

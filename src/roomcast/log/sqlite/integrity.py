@@ -1,4 +1,4 @@
-"""Checks that nothing is missing: at the start, and with each read.
+"""Checks that nothing is missing: at the start, and with each read as far as holes and deletes allow.
 
 SQLite has no checksums: a change within a body cannot be found.
 """

@@ -80,7 +80,7 @@ class SqliteLog(LocalLog):
 
     @property
     def unwritable(self) -> str:
-        """Why the last job of the writer failed, as a sentence; empty if it did not."""
+        """The error of the writer's last failed job, as a sentence; empty if a later job has changed the log."""
         return self._commits.unwritable
 
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:

@@ -119,8 +119,8 @@ class SqliteReader:
         return _PageRead(messages, position, losses, deletions, full or end < min(newest, last))
 
     def _between(self, room: str, after: int, last: int) -> int:
-        """An upper bound for how many messages with after < seq <= last a room had. `last` is gone, so it is in
-        the register."""
+        """An upper bound for how many messages with after < seq <= last a room had. `last` is gone, so it was
+        registered."""
         register = self._register
         if register is None:
             [since] = self._row(QUERIES["begin_register"])
@@ -144,7 +144,7 @@ class SqliteReader:
 
     def fetch(self, after: int) -> Sequence[Message]:
         """The first messages of the whole log after the seq `after`, until they are `FETCH_MESSAGES` or
-        `FETCH_BYTES`. Raises `apsw.CorruptError` if some are missing."""
+        `FETCH_BYTES`. Raises `apsw.CorruptError` if some are missing; not while deleted messages have rows."""
         parameters = {"after": after, "before": NO_END, "limit": FETCH_MESSAGES, "max_bytes": FETCH_BYTES}
         state = self._state()
         if self._flags.any_deleted:
@@ -163,8 +163,8 @@ class SqliteReader:
             check_complete(messages, {room: seq for room, seq, *_ in _rooms.decode(found)}, after)
 
     def get(self, seq: int) -> Message | None:
-        """The message `seq`; None if it is not retained or not stored yet. Raises `CorruptError` if it should be
-        there."""
+        """The message `seq`; None if it is not retained or not stored yet. Raises `CorruptError` if a log without
+        holes and deletes lacks it."""
         parameters = {"after": seq - 1, "before": seq + 1, "limit": 1, "max_bytes": NO_END}
         before = self._state()
         found = unpack(

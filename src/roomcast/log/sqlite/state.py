@@ -21,13 +21,13 @@ class LogState(NamedTuple):
     """A room that is not remembered had no message after this seq."""
     forgotten_at: int
     messages: int
-    """How many are retained."""
+    """How many are retained, including single deleted ones that are not trimmed yet."""
     deletions: int
     """How many single messages were ever deleted."""
 
     @property
     def retained_at(self) -> int:
-        """When the newest retained message was stored; 0 if none is retained."""
+        """When the newest message was stored, even if that one is gone; 0 if none is retained."""
         return self.newest_at if self.messages else 0
 
     @property

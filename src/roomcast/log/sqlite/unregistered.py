@@ -1,7 +1,8 @@
 """The messages that the writer has stored but not yet added to the register, by room.
 
 The register is a table with about one row per thousand messages, so it costs a commit almost nothing. A message is
-registered before it is trimmed. The room of every gone message is therefore known, even after kill -9.
+registered before it is trimmed. The register therefore has the rooms of the newest gone messages, even after
+kill -9.
 """
 
 from __future__ import annotations

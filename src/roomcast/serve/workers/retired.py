@@ -1,4 +1,5 @@
-"""The counts of dead workers. Added to those of living ones, the server's counters never fall while it runs."""
+"""The counts of dead workers. They are added to those of living ones, so that the server's counters do not fall
+when a worker dies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker: the same server as with one process, over a log that another process owns."""
+"""A worker: the same server as with one process, over the log process's log or a shared database."""
 
 from __future__ import annotations
 
