@@ -71,9 +71,9 @@ class Embedded:
     ) -> dict[str, Any]:
         """Publishes a message, and returns when it is durable.
 
-        `room`, `user` and `idempotency_key` have 1 to 128 characters, `type` has 1 to 64; `data` is any JSON
-        value. `text`, `data` or both are required. A repeated call with the same `idempotency_key` and message
-        stores nothing and returns the first message.
+        `room` and `user` have 1 to 128 characters, `idempotency_key` has 1 to 128 visible ASCII characters, `type`
+        has 1 to 64 characters; `data` is any JSON value. `text`, `data` or both are required. A repeated call with
+        the same `idempotency_key` and message stores nothing and returns the first message.
 
             stored = await live.publish("orders", text="order 12 is paid")
 
@@ -81,8 +81,9 @@ class Embedded:
         `text`, `data` and `type` if they were given.
 
         Raises errors of `roomcast.model.errors`, all of them `RoomcastError`: `Invalid` for a wrong field,
-        `TooLarge`, `KeyReused` if the key was used for another message, and `LogUnavailable` if the log cannot
-        take it now or is closed. Raises `RuntimeError` in another event loop."""
+        `Malformed` for `data` nested deeper than 100 levels, `TooLarge`, `KeyReused` if the key was used for
+        another message, and `LogUnavailable` if the log cannot take it now or is closed. Raises `RuntimeError` in
+        another event loop."""
         engine = await self._engine()
         given = {"room": room, "text": text, "user": user, "type": type}
         fields = {name: value for name, value in given.items() if value is not None}

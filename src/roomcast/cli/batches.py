@@ -47,7 +47,7 @@ class Line(NamedTuple):
     """Counted from 1."""
     message: dict[str, Any]
     size: int
-    """Bytes as JSON."""
+    """Bytes as JSON, with the comma after it."""
     read: InputLine | None = None
     """The line itself if it is text, which may be cut."""
 

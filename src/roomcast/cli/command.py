@@ -80,7 +80,7 @@ def _end_without_reader() -> None:
 
 def checked_url(ctx: click.Context, param: click.Parameter, url: str) -> str:
     """A callback of click for an option or argument: `ctx` and `param` are click's. Returns the `url`. Raises
-    `click.BadParameter` if it cannot be a server's."""
+    `click.BadParameter` if it cannot be a server's, or if SSL_CERT_FILE names no file."""
     try:
         address.server(url)
     except ValueError as error:

@@ -37,8 +37,8 @@ def command(url: str, headers: dict[str, str], room: str | None, origin: str, id
     """Check the proxies between here and the server at URL.
 
     Makes real requests, and prints a line for each check. If something is wrong, the next line is the proxy's
-    configuration that fixes it. It follows a quiet room and publishes nothing. It takes at most 45 s unless --idle
-    is longer. Run it where your clients are.
+    configuration that fixes it. It follows a quiet room and publishes nothing. It takes about 40 s, and more if
+    --idle is longer or answers do not come. Run it where your clients are.
 
     Exits with 0 if all is well, with 1 if there is something to fix, and with 2 if no roomcast server answers."""
     site = Site(url.rstrip("/"), headers, room or "")

@@ -28,7 +28,8 @@ from roomcast.model.rooms import Selection
 _LINE_START = b'{"id":"'
 """Each line of an export begins with this."""
 _TAIL = 1024 * 1024
-"""The last whole line is searched for in this many bytes at the file's end: far more than a message may have."""
+"""The last whole line is searched for in this many bytes at the file's end: far more than a message may have by
+default."""
 _LIST_THEM = "list the rooms with roomcast rooms"
 
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from roomcast.model.errors import RoomcastError
 
 MAX_LINE = 8 * 1024 * 1024
-"""Bytes of a line that are kept: far more than a message may have. An endless line must not fill the memory."""
+"""Bytes of a line that are kept: far more than a message may have by default. An endless line must not fill the
+memory."""
 _PIECE = 64 * 1024
 
 

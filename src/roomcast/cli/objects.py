@@ -1,5 +1,5 @@
-"""Lines that are JSON objects, read as messages. Their text is sent unchanged: a number that Python cannot
-represent, or a name that is given twice, stays as it is."""
+"""Lines that are JSON objects, read as messages. The text of each field is sent unchanged: a number that Python
+cannot represent, or a name that `data` has twice, stays as it is."""
 
 from __future__ import annotations
 

@@ -62,12 +62,13 @@ class Attempts:
         return self._again(unreachable, 0)
 
     def max_bytes(self, response: httpx.Response) -> int:
-        """Maximum number of bytes to read of the body of `response`: fewer of an error than of a good answer."""
+        """Maximum number of bytes to read of the body of `response`: `MAX_EXPLANATION` of an error."""
         return self._max_answer if response.is_success else MAX_EXPLANATION
 
     def answered(self, response: httpx.Response, body: BoundedBody) -> Reply | float:
         """Returns the reply in `response` and its `body`, or the seconds until the next attempt. Raises the error
-        that the answer means, if another attempt would not help or the patience is used up."""
+        that the answer means, if another attempt would not help or the patience is used up, and `TooMuch` for a
+        reply that exceeds its bound."""
         if response.is_success:
             # After a lost answer, 200 may mean our own first attempt.
             known = response.status_code == 200 and not self._attempts

@@ -11,7 +11,7 @@ import httpx
 from roomcast.client.errors import Refused, TooMuch, without_password
 
 MAX_ANSWER = 64 * 1024 * 1024
-"""Bytes: a page of 1,000 messages, each of the maximum size."""
+"""Bytes: a page of 1,000 messages, each of the maximum size that servers have by default."""
 
 
 class BoundedBody:

@@ -19,7 +19,7 @@ from roomcast.model.errors import RoomcastError
 __all__ = ["MAX_BLOCK", "Comment", "Decoder", "Endless", "Event", "Item", "Retry"]
 
 MAX_BLOCK = 8 * 1024 * 1024
-"""Bytes: far above any real event (roomcast's have 64 KiB at most), far below a machine's memory."""
+"""Bytes: far above any real event (roomcast's have 64 KiB at most by default), far below a machine's memory."""
 
 _BOM = b"\xef\xbb\xbf"
 _DIGITS = re.compile(rb"[0-9]+")
@@ -64,7 +64,7 @@ class Decoder:
         self._type = b""
         self._data: list[bytes] = []
         self._data_size = 0
-        """Bytes in `_data`."""
+        """Bytes of its lines, with their field names and line ends."""
 
     def feed(self, data: bytes) -> Sequence[Item]:
         """Decodes a piece of the stream.

@@ -146,6 +146,6 @@ def build_request(
 
 
 def for_httpx(auth: Auth) -> Any:
-    """The value of httpx's argument `auth`. If `auth` is None or a bearer token, httpx looks for credentials in
-    the URL and in .netrc."""
+    """The value of httpx's argument `auth`. If `auth` is None or a bearer token, httpx sends the credentials in
+    the URL, if there are any; they override the token."""
     return httpx.USE_CLIENT_DEFAULT if auth is None or isinstance(auth, str) else auth

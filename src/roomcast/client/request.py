@@ -74,7 +74,8 @@ def follow(
     base: str, rooms: Sequence[str], prefixes: Sequence[str], since: Since | None, replay: Replay | None
 ) -> OutgoingRequest:
     """Follows `rooms` and all rooms below `prefixes` at `base`, from `since` or as `replay` says. Raises
-    `ValueError` if there is neither a room nor a prefix, and `TypeError` if one is not a string."""
+    `ValueError` if there is neither a room nor a prefix, or if a time has no zone, and `TypeError` if a room or
+    prefix is not a string."""
     return OutgoingRequest("GET", _messages(base, rooms, prefixes, since=since, replay=replay))
 
 
@@ -112,7 +113,7 @@ def delete_room(base: str, room: str) -> OutgoingRequest:
 def revoke(base: str, sub: str, iss: str | None, before: datetime | str | None) -> OutgoingRequest:
     """Ends the tokens and tickets of the person `sub` at `base` that were issued before `before`, by default now.
     If `iss` is given, ends only the tokens of that issuer and the tickets issued for them. Repeating it is
-    harmless."""
+    harmless. Raises `ValueError` if a time has no zone."""
     content = {"sub": sub, "iss": iss, "before": None if before is None else _written(before)}
     given = {name: value for name, value in content.items() if value is not None}
     headers: list[tuple[str, str | bytes]] = [("Accept", "application/json"), ("Content-Type", "application/json")]

@@ -1,4 +1,4 @@
-"""The lines that fix each fault in the proxies of docs/proxies.md, and how a proxy is recognized."""
+"""The lines that fix each fault in nginx, Caddy, HAProxy and Varnish, and how a proxy is recognized."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ FAULTS = tuple(_LINES)
 
 
 def line(fault: str, proxy: str) -> str:
-    """The line that fixes `fault`, one of `FAULTS`, in `proxy`, one of `NAMES`; a general one if there is none
-    for `proxy`."""
+    """The line that fixes `fault`, one of `FAULTS`, in `proxy`, as `named_by` names it; a general one if there is
+    none for `proxy`."""
     lines = _LINES[fault]
     own = lines.get(proxy, "")
     return f"{NAMES[proxy]}: {own}" if proxy and own else lines[""]

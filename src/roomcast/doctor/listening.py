@@ -27,7 +27,7 @@ class Recording:
     ended: bool = False
     """Whether the other side ended it."""
     failure: str = ""
-    """Why there is no answer."""
+    """The error that ended it, before or after the answer's head; empty if there was none."""
 
     @property
     def events(self) -> list[tuple[float, Event]]:

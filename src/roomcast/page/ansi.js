@@ -11,7 +11,7 @@ const ENDS = { 22: ["bold", "dim"], 23: ["italic"], 24: ["under"], 27: ["inverse
 /** @typedef {{styles: Set<string>, colour: string, ground: string}} Pen */
 
 /**
- * Whether a text has sequences of a terminal.
+ * Whether a text has control sequences of a terminal, such as those of colours.
  * @param {string} text
  * @returns {boolean}
  */

@@ -12,7 +12,7 @@ import { language } from "./language.js";
  */
 /** @typedef {{sort: string, pins: Set<string>, folded: Set<string>}} Preferences */
 
-/** Up to this many new rooms are inserted one by one. */
+/** Fewer new rooms than this are inserted one by one. */
 const FEW = 50;
 /** The most prefixes shown above the matching rooms. */
 const MAX_GROUPS = 3;
@@ -121,7 +121,7 @@ function rowsOf({ prefix, rooms }, folded) {
 }
 
 /**
- * The name up to and including the last slash that is followed by something; "" if there is none.
+ * The name up to and including the last slash that stands between two characters; "" if there is none.
  * @param {string} name
  * @returns {string}
  */

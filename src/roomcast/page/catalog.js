@@ -12,7 +12,7 @@ const LIMIT = 1000;
 /** One look in this many reads all pages: only that shows which rooms are gone. */
 const WHOLE_EVERY = 20;
 
-/** The listed rooms by their names, at most 10,000. */
+/** The listed rooms by their names: at most 10,000 after all pages were read. */
 export class Catalog {
   /** Whether the server has more rooms than are listed. */
   more = false;

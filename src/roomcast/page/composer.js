@@ -1,5 +1,5 @@
-// The form that sends: a text for people; a type, data and a key for developers. An unsent message survives a reload,
-// for each room.
+// The form that sends: a text for people; a type, data and a key for developers. An unsent text survives a reload, for
+// each room.
 
 import { copyButton } from "./copy.js";
 import { element, onClick, set } from "./dom.js";

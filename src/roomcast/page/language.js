@@ -16,7 +16,7 @@ export const TIME = new Intl.DateTimeFormat(language, { dateStyle: "short", time
 const STEPS = /** @type {const} */ ([[86_400_000, "day"], [3_600_000, "hour"], [60_000, "minute"], [1000, "second"]]);
 
 /**
- * A duration in the largest unit that fits, at least 1 s.
+ * A duration in the largest unit that fits, from days to seconds.
  * @param {number} ms
  * @returns {string}
  */

@@ -43,7 +43,7 @@ export class Layout {
   /**
    * Where a row begins.
    * @param {number} index
-   * @returns {number} in px; 0 for a row that does not exist
+   * @returns {number} in px; for an index equal to the number of rows, where the last row ends
    */
   topOf(index) {
     return this.#tops[index] ?? 0;

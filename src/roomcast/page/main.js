@@ -287,7 +287,7 @@ function showRows() {
 }
 
 let isDue = false;
-/** At most once a frame, since up to 20,000 rows are matched. */
+/** At most once a frame, since 50,000 rows and more may be matched. */
 function redrawMatches() {
   if (isDue) return;
   isDue = true;
@@ -298,7 +298,7 @@ function redrawMatches() {
 }
 
 /**
- * Scrolls to a message, however far back it is.
+ * Scrolls to a message, up to 100,000 messages back.
  * @param {string} id
  */
 async function reveal(id) {

@@ -16,7 +16,7 @@ import { reaches } from "../roomcast.js";
  */
 
 /**
- * The most rows kept, and characters in them: a message may have 64 KB. Beyond that the oldest are dropped, and read again
+ * The most rows kept, and characters in them: a message may have 64 KB or more. Beyond that the oldest are dropped, and read again
  * when the reader scrolls up. HELD is for a reader who is further up: dropped rows would move or remove what is in sight.
  */
 const CLOSED = { rows: 2_000, characters: 2 ** 20 };

@@ -147,7 +147,7 @@ export class Decoder {
   #event = "";
   /** @type {string[]} */
   #data = [];
-  /** Characters in them. */
+  /** Characters in the data, and 8 for each of its lines. */
   #size = 0;
 
   /**
@@ -245,8 +245,7 @@ export async function publish(message, { server = HOME, token, key = randomKey()
 }
 
 /**
- * A page of retained messages, as `GET /messages` with `Accept: application/json` returns it. Throws `Refused`, or the reason
- * with which `signal` was aborted.
+ * A page of retained messages, as `GET /messages` with `Accept: application/json` returns it. Throws as `publish` does.
  * @param {string[]} rooms
  * @param {Record<string, string>} parameters such as `replay`, `after`, `before`, `limit`
  * @param {{server?: string, signal?: AbortSignal, parse?: Parse, prefixes?: string[]} & Access} [options]

@@ -170,8 +170,8 @@ export class Rooms {
   }
 
   /**
-   * Takes over listed rooms, and forgets rooms that are gone. An empty room stays only while the reader has it open or
-   * pinned.
+   * Takes over listed rooms, and forgets rooms that are gone. An empty room stays only while it is open, was open before
+   * this one, is pinned, or is named in the reader's rights.
    * @param {Map<string, Listed>} rooms
    */
   #list(rooms) {
@@ -213,7 +213,7 @@ export class Rooms {
   }
 
   /**
-   * An empty room that was opened by mistake is removed: at once if it was refused, otherwise when the next one opens.
+   * An empty room that was opened by mistake is removed: at once if it was refused, otherwise when the next one is left.
    * @param {Room} room
    */
   #leave(room) {

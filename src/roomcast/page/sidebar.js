@@ -145,7 +145,10 @@ export class Sidebar {
     this.#title();
   }
 
-  /** Orders the rows, but not while the reader points at them and may click. */
+  /**
+   * Orders the rows after rooms came or went; by activity also otherwise, but not while the reader points at them and may
+   * click.
+   */
   #arrange() {
     const { all, version } = this.#rooms;
     const isCalm = Date.now() - this.#arrangedAt < CALM_MS || this.#scroller.matches(":hover, :focus-within");

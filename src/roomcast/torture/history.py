@@ -68,7 +68,7 @@ class History:
             self._record.violate(f"the history of {room} differs when it is read backwards")
 
     async def retained(self) -> int:
-        """Returns how many messages all rooms have now."""
+        """Returns how many messages the rooms of the first page have now."""
         rooms = (await self._get("/rooms")).json["rooms"]
         return sum(int(room["messages"]) for room in rooms)
 

@@ -26,7 +26,7 @@ class Retained(NamedTuple):
 
 async def check_space(target: Target, messages: int) -> None:
     """Raises `Unusable` if this number of `messages` would trim those of others in the log of `target`, or if that
-    cannot be known."""
+    cannot be known. Raises the errors of `Target.ask`."""
     others = await _held(target)
     if not others:
         return

@@ -103,7 +103,8 @@ class Target(NamedTuple):
         body: bytes = b"",
     ) -> RawAnswer:
         """Sends a request over a new connection, and returns the answer: `method`, `path`, the media type
-        `accept`, further `headers`, and a `body`, which must be JSON. Raises `OSError`."""
+        `accept`, further `headers`, and a `body`, which must be JSON. Raises `OSError`, and `ValueError` as
+        `RawConnection.answer` does."""
         connection = await self.connect()
         try:
             ours = {
@@ -140,8 +141,8 @@ class RawConnection:
             await self.writer.drain()
 
     async def head(self) -> tuple[int, dict[str, str]]:
-        """Reads a response's status and header fields, by names in lower case. Raises `ConnectionError` if what
-        comes is not HTTP/1, and another `OSError` if nothing comes."""
+        """Reads a response's status and header fields, by names in lower case. Raises `ConnectionError` if the
+        head is not HTTP/1 or incomplete, and `TimeoutError` if it takes longer than `PATIENCE`."""
         head = await self._read(self.reader.readuntil(b"\r\n\r\n"))
         first, *lines = head.decode("latin-1").strip().split("\r\n")
         protocol, _, status = first.partition(" ")
@@ -153,7 +154,8 @@ class RawConnection:
         return int(status[:3]), {name.lower(): value.strip() for name, _, value in fields}
 
     async def answer(self) -> RawAnswer:
-        """Reads a whole response, by RFC 9112, section 6.3. Raises `OSError` if it is incomplete."""
+        """Reads a whole response, by RFC 9112, section 6.3. Raises `OSError` if it is incomplete, and `ValueError`
+        if its length, or that of a chunk, is malformed."""
         status, fields = await self.head()
         self.kept = fields.get("connection", "").lower() != "close"
         if fields.get("transfer-encoding", "").lower() == "chunked":

@@ -74,7 +74,8 @@ class TicketIssuer:
 
     async def issue(self, rooms: Sequence[str], sub: str, seconds: int) -> HeldTicket:
         """Returns a new ticket for `sub` and `rooms`, valid for `seconds` seconds. Raises `ConnectionError` if the
-        server gives none now, and any other `OSError` if it does not answer."""
+        server gives none now, `OSError` if it does not answer, and `ValueError`, `KeyError` or `TypeError` if its
+        answer is malformed."""
         requested_at = time.monotonic()
         answer = await self._ask(rooms, sub, seconds)
         if answer.status != 201:
@@ -91,8 +92,8 @@ class TicketIssuer:
         return ticket
 
     async def check(self, room: str) -> None:
-        """Checks that the server issues a ticket for `room`, and refuses strangers. Raises `OSError` and
-        `Unusable`."""
+        """Checks that the server issues a ticket for `room`, and refuses strangers. Raises `Unusable` if not, and
+        the errors of `Target.ask`."""
         answer = await self._ask([room], "torture", 1)
         if answer.status != 201:
             said = answer.body[:200].decode(errors="replace")
@@ -126,7 +127,7 @@ class TicketHolder:
 
     async def credential(self, *, resumes: bool) -> tuple[list[tuple[str, str]], dict[str, str]]:
         """Returns parameters to add to the query, and fields to add to the header, of a stream that begins now;
-        `resumes` says whether it has a last id. Raises `OSError`."""
+        `resumes` says whether it has a last id. Raises the errors of `issue`."""
         if self.ticket is None or not self.is_usable(resumes=resumes) or self._opened == _OPENINGS:
             self.ticket = await self._issuer.issue(self._rooms, self._sub, self._seconds)
             self._opened = 0

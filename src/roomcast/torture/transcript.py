@@ -11,7 +11,8 @@ from roomcast.torture.reader import Event
 from roomcast.torture.record import Position, Record
 
 END = "roomcast.end"
-"""The last event of a stream that the server ends because its reader's right has ended."""
+"""The last event of a stream that the server ends because its reader's right has ended, or because another stream
+of the same ticket replaces it."""
 
 _REASONS = ("trimmed", "deleted")
 

@@ -66,7 +66,8 @@ class LoadRun:
         """The server's reason for refusing followers."""
 
     async def run(self) -> None:
-        """Runs the load to its end. Raises `Unmeasurable` if the server does not take the followers."""
+        """Runs the load to its end. Raises `Unmeasurable` if the server cannot be reached or does not take the
+        followers, or if this process may not open enough files."""
         _allow_files(self.plan.followers)
         connections = [
             BenchFollower(self._address, room, self.figures, self._refused)

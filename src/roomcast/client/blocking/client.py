@@ -43,7 +43,7 @@ class Client:
     - `Unauthenticated`: the server rejected the credential, and also the fresh one if `auth` or `headers` is a
       function;
     - `Forbidden`: the credential lacks a right;
-    - `Unreachable`: there was no answer in time;
+    - `Unreachable`: there was no answer in time, or TLS or the environment's proxy cannot work;
     - `Refused`: the answer is not from roomcast; `TooMuch`: it is longer than `max_answer`.
     """
 
@@ -112,10 +112,11 @@ class Client:
 
         Returns:
             An iterator of `Message`, of `Gap` where messages may be lost, and of `Live` each time a replay ends.
-            Iterating it raises `Invalid`, `Unauthenticated`, `Forbidden` and `Refused`.
+            Iterating it raises `Invalid`, `Unauthenticated`, `Forbidden`, `Refused`, `Endless` for an event of
+            more than 8 MiB, and `Unreachable` if the environment's proxy cannot be used.
 
         Raises:
-            ValueError: There is neither a room nor a prefix.
+            ValueError: There is neither a room nor a prefix, or `since` has no zone.
             TypeError: A room is not a string.
         """
         state = StreamState(
@@ -147,7 +148,7 @@ class Client:
             text: The text; it may be left out if there is `data`.
             data: Any JSON value, including None.
             type: The event's type.
-            user: The author; `anonymous` by default.
+            user: The author; by default the user of the credential, or `anonymous` if it has none.
             idempotency_key: By default a new one. Give your own to be safe across a restart of your program.
 
         Returns:
@@ -213,6 +214,8 @@ class Client:
 
         Raises:
             Invalid: A parameter is invalid.
+            ValueError: There is neither a room nor a prefix, or `since` has no zone.
+            TypeError: A room is not a string.
         """
         bounds = {"after": after, "before": before, "since": since, "replay": replay}
         reply = self._reply(request.history(self.url, rooms, [*prefixes], **bounds, limit=limit))
@@ -239,8 +242,8 @@ class Client:
             seconds: How long it is valid; an hour by default.
 
         Returns:
-            The ticket with `ticket` (the credential), `url` (the path of a stream of its rooms), `opens_in` and
-            `ends_in` (seconds).
+            The ticket with `ticket` (the credential), `url` (the path of a stream of its rooms; None if no room
+            may be read with it), `opens_in` and `ends_in` (seconds).
 
         Raises:
             NotOffered: The server has no secret to sign tickets with.
@@ -305,6 +308,7 @@ class Client:
 
         Raises:
             Invalid: A name is too long, or `before` is in the future.
+            ValueError: `before` has no zone.
             NotOffered: The server checks no credentials.
             TooManyRevocations: The log keeps no more revocations.
         """
@@ -314,8 +318,8 @@ class Client:
         """Lists the rooms that have messages or followers.
 
         Returns:
-            Each with `room` (its name), `messages` (their number), `newest` (an id), `newest_at` (a time) and
-            `followers` (their number).
+            Each with `room` (its name), `messages` (their number), `newest` (an id) and `newest_at` (a time),
+            which are None without messages, and `followers` (the number of streams that name it).
         """
         found: list[Room] = []
         remaining, page = self._max_answer, ""
