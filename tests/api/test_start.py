@@ -7,12 +7,15 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from roomcast.api.query import After
 from roomcast.api.start import locate
 from roomcast.delivery.engine import Engine
+from roomcast.log.memory import MemoryLog
+from roomcast.model.errors import LogUnavailable
 from roomcast.model.message import MessageId
 from roomcast.model.rooms import Selection
 from roomcast.model.settings import Settings
@@ -120,3 +123,12 @@ async def test_a_log_that_was_moved_without_its_write_ahead_log_calls_later_ids_
     await store(engine.log, "a", 1)
     copy = copied(path, "moved.db", "")
     assert await reason(await serving(f"sqlite:{copy}"), str(MessageId(engine.log.epoch, 3))) == "future"
+
+
+@pytest.mark.parametrize("epoch", ["before", "after"])
+async def test_nobody_hears_of_a_gap_before_the_hub_has_met_a_new_epoch(serving: Opener, epoch: str) -> None:
+    engine = await serving("memory:")
+    id = str(MessageId(engine.log.epoch if epoch == "before" else "after", 1))
+    cast(MemoryLog, engine.log).epoch = "after"
+    with pytest.raises(LogUnavailable, match="new epoch"):
+        await reason(engine, id)

@@ -258,6 +258,14 @@ def test_deliveries_are_counted_by_message_and_follower() -> None:
     assert hub.deliveries == 2 * 2 + 1
 
 
+def test_deliveries_are_counted_until_a_follower_falls_behind() -> None:
+    hub = fed()
+    for sink in (RecordingSink(), RecordingSink(room=1)):
+        join(hub, "a", sink)
+    hub.feed([message(seq, body=b"x" * PIECE_BYTES) for seq in range(1, 5)], 0, 0.0)
+    assert hub.deliveries == 4 + 1
+
+
 def test_a_piece_read_after_others_were_let_go_is_let_go_of_as_well() -> None:
     hub = fed(*"a" * 100)
     assert window(hub, "a", 50)

@@ -120,3 +120,13 @@ async def test_the_log_is_trimmed_to_its_caps_in_steps() -> None:
     await consumer.aclose()
     assert (await log.bounds()).trimmed == STEP
     await trimmed(log, 9)
+
+
+async def test_a_walk_goes_on_after_a_room_that_is_forgotten_as_soon_as_it_is_empty(clock: list[int]) -> None:
+    log = MemoryLog(Retention(rooms=(RoomRule("*", max_age=1.0),)), empty_rooms=0)
+    await publish(log, "a", "b")
+    clock[0] += 1_001
+    consumer = log.consumer("test", 2)
+    log.prepare_rules(log.retention)()
+    await until_cut(consumer, 2)
+    assert (await log.bounds()).messages == 0

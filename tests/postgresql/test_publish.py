@@ -105,6 +105,7 @@ async def test_a_message_published_with_notify_is_moved_at_once(open_log: Open, 
         ("a", '{"text": "' + "x" * 64_000 + '"}', "more than the 64000"),
         ("a", json("x" * (LONGEST + 1)), "takes 64001 bytes when stored, more than the 64000"),
         ("a", json("\u2028" * (LONGEST // 6 + 1)), "more than the 64000"),
+        ("\u2028", json("x" * (LONGEST - 4)), "takes 64001 bytes when stored, more than the 64000"),
     ],
 )
 async def test_a_message_that_a_post_would_refuse_fails_in_the_transaction(
@@ -156,6 +157,7 @@ async def test_a_message_that_cannot_be_moved_is_kept_with_the_reason(
     [
         ("a", json("x" * LONGEST)),
         ("a", json("\u2028" * (LONGEST // 6))),
+        ("\u2028", json("x" * (LONGEST - 5))),
         ('"' * 128, json("é" * 30_000)),
         ("a", '{"text":"' + "x" * (LONGEST + 8) + '","user":"u"}'),
         ("a", '{"data": {"deep": "\\u00e9 \\/", "digits": 1.100000000000000000001e2}}'),

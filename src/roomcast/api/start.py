@@ -7,6 +7,7 @@ import time
 from roomcast.api.query import After, Ago, Everything, Newest, Origin, Since
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Opening, gap_of_unusable_id
+from roomcast.model.errors import LogUnavailable
 from roomcast.model.message import MessageId
 from roomcast.model.rooms import Selection
 
@@ -14,12 +15,14 @@ from roomcast.model.rooms import Selection
 async def locate(engine: Engine, selection: Selection, origin: Origin) -> Opening:
     """Finds where a stream or page of the rooms in `selection` starts if the client asks for `origin`: in the
     window in memory of `engine`, or in its log. Returns when the tail has reached the start. Raises
-    `LogUnavailable`."""
+    `LogUnavailable`, also in the moment in which the log has a new epoch that the hub has not met yet."""
     engine.check()
     epoch = engine.hub.epoch
     opening = from_window(engine, selection, origin)
     if opening is None:
         opening = await _from_log(engine, selection, origin)
+        if engine.log.epoch != epoch:  # compared with the log's newest seq, an old id would be called `future`
+            raise LogUnavailable("The log goes on under a new epoch: ask again.")
         await engine.tail.reached(opening.position)
     return opening._replace(epoch=epoch)
 
@@ -33,9 +36,10 @@ def from_window(engine: Engine, selection: Selection, origin: Origin) -> Opening
             parsed = MessageId.parse(id)
             if parsed is None:
                 return _start_over(engine, selection, id, "malformed")
-            if parsed.epoch != hub.epoch:
-                return _start_over(engine, selection, id, "epoch")
-            return Opening(parsed.seq) if parsed.seq <= hub.position else None
+            if parsed.epoch == hub.epoch:
+                return Opening(parsed.seq) if parsed.seq <= hub.position else None
+            # The log may have begun a new epoch that the hub has not met yet.
+            return None if parsed.epoch == engine.log.epoch else _start_over(engine, selection, id, "epoch")
         case Newest(limit):
             position = hub.seek_newest(selection, limit)
             # Messages between the newest ones may be trimmed already. This client has not lost them.

@@ -124,9 +124,9 @@ class Hub(Window):
             self._forget_if_idle(name)
 
     def _deliver(self, audience: Audience, entries: Sequence[Entry], now: float) -> None:
-        self.deliveries += len(entries) * len(audience.live)
         audience.written_at = now
         for run in split(entries):
+            self.deliveries += len(run) * len(audience.live)  # without those that fell behind in an earlier run
             audience.position = run[-1].message.seq
             audience.write(b"".join([entry.frame(audience.wire, self.epoch) for entry in run]))
 

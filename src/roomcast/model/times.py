@@ -9,6 +9,7 @@ _HOUR = r"(?:[01]\d|2[0-3])"  # Python 3.14 also takes 24:00; RFC 3339 and older
 _TIME = re.compile(
     rf"\d{{4}}-\d\d-\d\d[Tt ]{_HOUR}:\d\d:(?:[0-5]\d|60)(?:\.\d+)?(?:[Zz]|[+-]{_HOUR}:[0-5]\d)", re.ASCII
 )
+_BEYOND_MICROSECONDS = re.compile(r"\.\d{6}\d*[1-9]", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -25,4 +26,8 @@ def parse_time(text: str) -> int:
     leap = text[17:19] == "60"
     moment = datetime.fromisoformat((text[:17] + "59" + text[19:] if leap else text).upper())
     # timestamp() is not used: as a float, .123 often becomes 122.9999 ms.
-    return max(0, -((_EPOCH - moment) // timedelta(milliseconds=1)) + (1000 if leap else 0))
+    time = -((_EPOCH - moment) // timedelta(milliseconds=1)) + (1000 if leap else 0)
+    # fromisoformat() drops all digits after the sixth. They count only where the result was not rounded up anyway.
+    if moment.microsecond % 1000 == 0 and _BEYOND_MICROSECONDS.search(text):
+        time += 1
+    return max(0, time)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import threading
 from collections.abc import Sequence
@@ -243,3 +244,13 @@ async def test_a_room_is_cut_to_its_rule_after_a_step_that_failed(
         return len((await log.read(rooms("a"), 0, 10)).messages) == 2
 
     await until(cut)
+
+
+async def test_rules_that_come_after_the_end_of_the_log_leave_no_error_behind(log: SqliteLog) -> None:
+    found: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: found.append(context["message"]))
+    await log.close()
+    log.prepare_rules(Retention(max_age=60.0))()
+    await asyncio.sleep(0)  # the turn of the loop in which the job's failure is taken
+    gc.collect()
+    assert found == []

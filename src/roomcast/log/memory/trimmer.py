@@ -145,7 +145,8 @@ class MemoryTrimmer:
         content, reached, gone = self._content, None, 0
         for room in list(islice(content.listed.walk("", "name", after), SWEEP_ROOMS)):
             cut = self._trim_room(room, end)
-            if content.rooms[room].is_over():  # a consumer holds back the rest until it moves on
+            index = content.rooms.get(room)  # an emptied room may be forgotten at once
+            if index and index.is_over():  # a consumer holds back the rest until it moves on
                 content.over[room] = None
             if cut:
                 cuts.append(cut)

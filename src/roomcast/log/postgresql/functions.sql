@@ -535,6 +535,7 @@ BEGIN
     size := octet_length(publish.message) + octet_length('"room":,') + octet_length(to_json(publish.room)::text)
         + CASE WHEN named THEN 0 ELSE octet_length('"user":"anonymous",') END
         + 3 * (length(publish.message) - length(translate(publish.message, E'\u2028\u2029', '')))
+        + 3 * (length(publish.room) - length(translate(publish.room, E'\u2028\u2029', '')))
         + 4 * (length(publish.message) - length(translate(publish.message, E'\u0085', '')));
     SELECT max_message INTO most FROM roomcast.log WHERE id = 1;
     IF size > most THEN

@@ -135,7 +135,8 @@ class RemoteLog:
         return self._revocations
 
     def prepare_rules(self, retention: Retention) -> Callable[[], None]:
-        """As in `Log`, but checks nothing: the log process takes the rules of `retention` as they are."""
+        """As in `Log`, but checks nothing: the log process takes the rules of `retention` as they are. While that
+        process is away they are dropped: the supervisor starts the next one with the rules in force."""
 
         def apply() -> None:
             self._calls.send("set_rules", retention)
