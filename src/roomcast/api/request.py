@@ -148,6 +148,8 @@ class Route(NamedTuple):
     """Whether it accepts a ticket in the query as a credential."""
     by_key_only: bool = False
     """Whether only a key can give the right to it. Then neither cookies nor the host's login are checked."""
+    always_answered: bool = False
+    """Whether a large answer is sent even if other answers use up the memory."""
     retry_later: Callable[[Engine, Request, Any], Answer | None] | None = None
     """Makes the answer that tells a client to retry when its principal cannot be found now; None if the client
     gets an error instead."""
