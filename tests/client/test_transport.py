@@ -23,6 +23,7 @@ from roomcast.client.stream_state import StreamState
 from tests.client.conftest import Listen, MakeClient
 from tests.client.scripted import END, aside
 from tests.running import PATIENCE
+from tests.silent import leaves, silent
 
 URL = "http://host"
 REQUEST = OutgoingRequest("GET", URL)
@@ -479,3 +480,8 @@ async def test_an_async_restart_in_a_pause_leaves_the_ended_connection_alone() -
         assert await anext(source, END) is END
         await asyncio.gather(*restarts)
     assert not network.async_hung_up.is_set()
+
+
+async def test_a_request_that_is_cancelled_during_its_handshake_closes_its_connection() -> None:
+    async with silent() as server, AsyncClient(server.url) as client:
+        await leaves(server, client.rooms())

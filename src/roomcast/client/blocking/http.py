@@ -16,6 +16,7 @@ from roomcast.client.concurrency import Flag, current, hang_up
 from roomcast.client.errors import Closed, Refused, without_password
 from roomcast.client.http import (
     CONNECTED,
+    TLS_FAILED,
     Closable,
     Fields,
     HttpOptions,
@@ -69,9 +70,15 @@ class Http:
         headers, auth, proxy = [current(v) for v in (options.headers, options.auth, options.proxy)]
         client = self._client(proxy, for_streams=on_connect is not None)
 
+        network: Any = None
+
         def trace(name: str, info: dict[str, Any]) -> None:
+            nonlocal network
             if name.endswith(CONNECTED):
-                self._connected(info["return_value"], on_connect)
+                network = info["return_value"]
+                self._connected(network, on_connect)
+            elif name.endswith(TLS_FAILED) and network:
+                hang_up(network)
 
         try:
             return client.send(
