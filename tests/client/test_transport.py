@@ -54,6 +54,12 @@ def test_a_protocol_that_httpx_does_not_know_ends_a_stream_at_once(listen: Liste
     assert isinstance(listen(URL, transport=httpx.MockTransport(refuse)).next_of_all(), httpx.UnsupportedProtocol)
 
 
+def test_a_wrong_address_of_a_proxy_that_a_function_returns_ends_a_stream_at_once(listen: Listen) -> None:
+    error = listen(URL, proxy=lambda: "http://me:secret@localhost:99999").next_of_all()
+    assert isinstance(error, ValueError)
+    assert "'http://localhost:99999' is not the address of a proxy" in str(error)
+
+
 def test_a_page_of_rooms_that_leads_to_itself_is_the_last_one(client: MakeClient) -> None:
     row = {"room": "r", "messages": 1, "newest": None, "newest_at": None, "followers": 0}
     link = {"Link": '</rooms?after=r>; rel="next"'}

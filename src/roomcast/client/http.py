@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import httpx
 
+from roomcast.client.address import check_proxy
 from roomcast.client.errors import Refused, without_password
 from roomcast.client.options import check_names
 
@@ -69,6 +70,8 @@ class HttpOptions:
 
     def __post_init__(self) -> None:
         check_names(self.httpx, self.own)
+        if isinstance(self.proxy, str):
+            check_proxy(self.proxy)
 
     @property
     def renews_credential(self) -> bool:

@@ -10,6 +10,7 @@ from weakref import WeakSet
 import httpx
 from anyio.lowlevel import current_token  # async only
 
+from roomcast.client.address import check_proxy
 from roomcast.client.awaiting.proxies import AsyncRouted
 from roomcast.client.body import check_encoding
 from roomcast.client.concurrency import AsyncFlag, async_current, async_hang_up
@@ -136,6 +137,8 @@ class AsyncHttp:
 
 
 def _new_client(options: HttpOptions, proxy: Proxy, for_streams: bool) -> httpx.AsyncClient:
+    if isinstance(proxy, str):
+        check_proxy(proxy)
     arguments = options.for_client(_check_response, for_streams)
     if options.reads_environment(proxy):
         own = for_transport(arguments)

@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 import httpx
 
+from roomcast.client.address import check_proxy
 from roomcast.client.blocking.proxies import Routed
 from roomcast.client.body import check_encoding
 from roomcast.client.concurrency import Flag, current, hang_up
@@ -128,6 +129,8 @@ class Http:
 
 
 def _new_client(options: HttpOptions, proxy: Proxy, for_streams: bool) -> httpx.Client:
+    if isinstance(proxy, str):
+        check_proxy(proxy)
     arguments = options.for_client(_check_response, for_streams)
     if options.reads_environment(proxy):
         own = for_transport(arguments)
