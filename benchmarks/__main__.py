@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from benchmarks.peers import PEERS, Peer
 from benchmarks.results import Result, Round, Rounds
 from benchmarks.rows import MAIN, MONGODB, ROWS, Row
 from benchmarks.work import Bench
+from roomcast.model.file_limit import raise_file_limit
 
 QUICK = {"seconds": 0.6, "share": 0.2, "settle": 0.1, "patience": 5.0}
 """A run of a minute: it shows that everything works. Do not quote its figures."""
@@ -30,7 +30,7 @@ def main() -> int:
     `--check` found a missed target, 130 after Ctrl-C."""
     arguments = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that every server is ended
-    _raise_file_limit()
+    raise_file_limit()
     load.BUILD.mkdir(exist_ok=True)
     peers = _installed(arguments.only or ((*MAIN, MONGODB) if arguments.quick else tuple(PEERS)))
     rows = [
@@ -114,11 +114,6 @@ def _commit() -> str:
         return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-
-
-def _raise_file_limit() -> None:
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _names(known: Sequence[str]) -> Any:

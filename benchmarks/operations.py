@@ -1,7 +1,7 @@
 """The hot path in small steps, each by itself: what `benchmarks.micro` times and `benchmarks.instructions` counts.
 
 A name begins with what pays for the step: each message (once, however many follow), each publish, each request,
-each delivery, each replayed message, or each follow.
+each delivery (one write to one follower), each replayed message, or each follow.
 
 Laws:
 - A call leaves things as it found them: what it stores is trimmed, what it writes is read. So the thousandth call
@@ -292,8 +292,10 @@ class _KeepsUp:
         raise AssertionError("it never wants less")
 
 
-@operation("each delivery: from the hub to a follower, 1 message to 1,000", 1, units=FOLLOWERS, counted=20)
-@operation("each delivery: from the hub to a follower, 100 messages to 1,000", 100, units=FOLLOWERS, counted=10)
+@operation("each delivery: 1 message from the hub to one of 1,000 followers", 1, units=FOLLOWERS, counted=20)
+@operation(
+    "each delivery: 100 messages at once from the hub to one of 1,000 followers", 100, units=FOLLOWERS, counted=10
+)
 def _fed(burst: int) -> Iterator[Call]:
     hub = Hub(EPOCH, 0, 0, window_bytes=256 * 1024)
     hub.feed(

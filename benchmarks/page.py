@@ -81,8 +81,10 @@ def _all_cores() -> Iterator[None]:
     """A browser is several processes, and draws without a graphics card here: more than the load's core can do."""
     ours = os.sched_getaffinity(0)
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
-    yield
-    os.sched_setaffinity(0, ours)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, ours)
 
 
 def _cpu(session: CDPSession) -> float:

@@ -13,6 +13,7 @@ import pytest
 from roomcast.auth.tokens import fetch as fetching
 from roomcast.auth.tokens.fetch import CannotFetch, fetch
 from tests.auth.signing import jwk
+from tests.silent import leaves, silent
 
 GOOD = json.dumps({"keys": [jwk("ES256", kid="1")]}).encode()
 
@@ -169,6 +170,11 @@ async def test_a_fetch_does_not_wait_for_ever(server: Server, monkeypatch: pytes
     monkeypatch.setattr(fetching, "SECONDS", 0.3)
     with pytest.raises(CannotFetch, match=r"no complete answer within 0\.3 s"):
         await fetch(f"{server.url}/never")
+
+
+async def test_a_fetch_that_is_cancelled_during_its_handshake_closes_its_connection() -> None:
+    async with silent() as server:
+        await leaves(server, fetch(f"{server.url}/jwks"))
 
 
 async def test_a_refused_connection_is_reported(server: Server) -> None:

@@ -139,7 +139,7 @@ def answered(by: Attempts, status: int, body: bytes = b"") -> Reply | float:
     return by.answered(response, read)
 
 
-def test_messages_are_known_only_if_the_first_attempt_says_so() -> None:
+def test_messages_are_known_only_if_no_answer_before_was_lost() -> None:
     assert answered(attempts(), 200) == Reply(b"", known=True)
     assert answered(attempts(), 201) == Reply(b"")
     again = attempts()
@@ -167,6 +167,39 @@ def test_a_message_that_is_gone_at_the_second_attempt_was_deleted_by_the_first()
         answered(trying, 410)
     trying.failed(CUT)
     assert answered(trying, 410) == Reply(b"")
+
+
+NOTHING_DONE: list[Any] = [429, 425, httpx.ConnectError("no"), httpx.ConnectTimeout("no"), httpx.PoolTimeout("no")]
+MAYBE_DONE: list[Any] = [500, 502, 503, 504, httpx.ReadTimeout("no"), httpx.RemoteProtocolError("cut"), CUT]
+
+
+def end_as(trying: Attempts, ending: Any) -> None:
+    """An attempt ends with this status or error, and is repeated."""
+    again = answered(trying, ending) if isinstance(ending, int) else trying.failed(ending)
+    assert isinstance(again, float)
+
+
+@pytest.mark.parametrize("ending", NOTHING_DONE, ids=repr)
+def test_a_message_that_is_gone_after_an_attempt_that_did_nothing_was_not_deleted_by_it(ending: Any) -> None:
+    trying = attempts(method="DELETE")
+    end_as(trying, ending)
+    with pytest.raises(Refused, match="410"):
+        answered(trying, 410)
+
+
+@pytest.mark.parametrize("ending", MAYBE_DONE, ids=repr)
+def test_a_message_that_is_gone_after_an_attempt_of_unknown_outcome_counts_as_deleted(ending: Any) -> None:
+    trying = attempts(method="DELETE")
+    end_as(trying, ending)
+    end_as(trying, 429)
+    assert answered(trying, 410) == Reply(b"")
+
+
+@pytest.mark.parametrize("ending", NOTHING_DONE, ids=repr)
+def test_messages_are_known_after_an_attempt_that_stored_nothing(ending: Any) -> None:
+    trying = attempts()
+    end_as(trying, ending)
+    assert answered(trying, 200) == Reply(b"", known=True)
 
 
 def test_a_fresh_credential_is_tried_once_and_at_once() -> None:

@@ -75,6 +75,15 @@ def test_the_address_of_a_server_has_no_query(make: Any, url: str) -> None:
         make(url)
 
 
+@BY_MAKER
+@pytest.mark.parametrize(
+    "proxy", ["http://proxy:99999", "http://proxy:0", "http://:1", "proxy:3128", "http://[", ""]
+)
+def test_a_wrong_address_of_a_proxy_is_refused_at_once(make: Any, proxy: str) -> None:
+    with pytest.raises(ValueError, match=r"write it as http://proxy\.example:3128"):
+        make(URL, proxy=proxy)
+
+
 def test_the_error_for_an_address_shows_no_password() -> None:
     with pytest.raises(ValueError, match="not the address of a server") as raised:
         Client("http://me:secret@host:99999")

@@ -23,6 +23,7 @@ from roomcast.client.stream_state import StreamState
 from tests.client.conftest import Listen, MakeClient
 from tests.client.scripted import END, aside
 from tests.running import PATIENCE
+from tests.silent import leaves, silent
 
 URL = "http://host"
 REQUEST = OutgoingRequest("GET", URL)
@@ -51,6 +52,12 @@ def test_a_protocol_that_httpx_does_not_know_ends_a_stream_at_once(listen: Liste
         raise httpx.UnsupportedProtocol("gopher")
 
     assert isinstance(listen(URL, transport=httpx.MockTransport(refuse)).next_of_all(), httpx.UnsupportedProtocol)
+
+
+def test_a_wrong_address_of_a_proxy_that_a_function_returns_ends_a_stream_at_once(listen: Listen) -> None:
+    error = listen(URL, proxy=lambda: "http://me:secret@localhost:99999").next_of_all()
+    assert isinstance(error, ValueError)
+    assert "'http://localhost:99999' is not the address of a proxy" in str(error)
 
 
 def test_a_page_of_rooms_that_leads_to_itself_is_the_last_one(client: MakeClient) -> None:
@@ -479,3 +486,8 @@ async def test_an_async_restart_in_a_pause_leaves_the_ended_connection_alone() -
         assert await anext(source, END) is END
         await asyncio.gather(*restarts)
     assert not network.async_hung_up.is_set()
+
+
+async def test_a_request_that_is_cancelled_during_its_handshake_closes_its_connection() -> None:
+    async with silent() as server, AsyncClient(server.url) as client:
+        await leaves(server, client.rooms())

@@ -19,7 +19,8 @@ from tests.certificate import Certificate
 from tests.cli.shell import run
 from tests.doctor.test_behind_proxies import examined, faults
 from tests.proxies import nginx
-from tests.running import Running, free_port, start_roomcast
+from tests.running import PATIENCE, Running, free_port, start_roomcast
+from tests.silent import leaves, silent
 
 RIGHTS = """
 [[key]]
@@ -197,6 +198,11 @@ async def test_a_stream_that_a_proxy_replaced_by_an_endless_line_is_recorded_as_
     answering(lambda request: httpx.Response(200, content=b"x" * (MAX_BLOCK + 1)))
     recording = await listen(Site("http://localhost", {}, "a"), 5)
     assert (recording.ended, recording.events) == (True, [])
+
+
+async def test_a_follow_that_is_cancelled_during_its_handshake_closes_its_connection() -> None:
+    async with silent() as server:
+        await leaves(server, listen(Site(server.url, {}, "a"), PATIENCE))
 
 
 async def test_an_id_that_is_not_ascii_is_sent_as_utf_8(answering: Callable[[Respond], None]) -> None:

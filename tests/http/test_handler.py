@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 
+from roomcast.delivery.budget import SMALL_BYTES
 from roomcast.http.context import Context
+from roomcast.http.fast_path import FastPath
 from roomcast.log.base import Appended
 from roomcast.model.errors import OutcomeUnknown
-from tests.http.clients import PUBLISH, answered
+from tests.delivery.fakes import until
+from tests.http.clients import PUBLISH, Client, answered
 from tests.http.test_exchange import PAGE
 
 OPENAPI = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+METRICS = OPENAPI.replace(b"/openapi.json", b"/metrics")
 
 
 async def test_a_publish_whose_outcome_is_unknown_has_no_answer_and_is_counted(
@@ -45,6 +49,29 @@ async def test_a_bug_is_logged_and_answered_without_its_text(
     assert b"a detail of ours" not in client.written
     assert "a detail of ours" in caplog.text
     assert context.handler._engine.refusals["defect"] == 1
+
+
+async def test_metrics_of_any_size_are_sent_when_other_answers_use_the_memory(context: Context) -> None:
+    answers, requests = context.handler.answers, context.handler._engine.requests
+    requests.update({("GET", status): 1 for status in range(1_000)})
+    other = answers.reserve(answers.limit)
+    client = await answered(context, METRICS)
+    assert client.written.startswith(b"HTTP/1.1 200 ")
+    assert len(client.written) > SMALL_BYTES
+    other.release()
+
+
+async def test_metrics_that_are_not_taken_are_counted(context: Context) -> None:
+    answers = context.handler.answers
+    connection, client = FastPath(context), Client()
+    connection.connection_made(client)
+    connection.pause_writing()
+    client.unread = 20_000
+    connection.data_received(METRICS)
+    await until(lambda: client.written)
+    assert answers.used == 20_000
+    connection.resume_writing()
+    assert answers.used == 0
 
 
 async def test_a_large_answer_is_refused_when_other_answers_use_the_memory(context: Context) -> None:

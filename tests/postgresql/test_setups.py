@@ -119,6 +119,8 @@ def _other(guarded: Cluster) -> str:
         (f"postgresql://roomcast:{SECRET}@{{at}}?sslmode=often", "cannot be used|is not a connection string"),
         (f"postgresql://roomcast:{SECRET}@{{at}}?colour=red", "cannot be used"),
         (f"postgresql://roomcast:{SECRET}@localhost:port/x", "cannot be used|is not a connection string"),
+        (f"postgresql://roomcast:{SECRET}@localhost:99999/x", r"as it is written \(there is no port 99999\)"),
+        (f"postgresql://roomcast:{SECRET}@[::1]:5432,localhost:0/x", "there is no port 0"),
         (f"postgresql:roomcast:{SECRET}@localhost/x", "cannot be used|is not a connection string"),
         (f"postgresql://roomcast:{SECRET}%@{{host}}/%zz", "does not exist"),
     ],

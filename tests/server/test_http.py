@@ -136,6 +136,8 @@ def test_a_request_that_does_not_name_one_host_is_refused(server: Running, begin
     [
         ("http://elsewhere:1/healthz", 200),
         ("http://localhost/messages?room=a&replay=none", 200),
+        ("HTTP://localhost/messages?room=a&replay=none", 200),
+        ("http://localhost?room=a/b", 200),
         ("http://elsewhere/messages?room=a&replay=none", 403),
         ("//healthz", 404),
         ("/healthz/", 404),

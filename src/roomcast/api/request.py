@@ -6,6 +6,7 @@ differ only in the bytes.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
@@ -22,6 +23,10 @@ UNIX_ADDRESS = "unix"
 TICKET: Final = b"?ticket"
 """The name in `Request.values` of the ticket that was cut out of the query."""
 NO_VALUES: Mapping[bytes, bytes] = {}
+
+_ORIGIN = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
+"""The scheme and host of a target in absolute form. The case of the scheme does not matter (RFC 3986, section
+3.1)."""
 
 
 class Head(NamedTuple):
@@ -143,6 +148,8 @@ class Route(NamedTuple):
     """Whether it accepts a ticket in the query as a credential."""
     by_key_only: bool = False
     """Whether only a key can give the right to it. Then neither cookies nor the host's login are checked."""
+    always_answered: bool = False
+    """Whether a large answer is sent even if other answers use up the memory."""
     retry_later: Callable[[Engine, Request, Any], Answer | None] | None = None
     """Makes the answer that tells a client to retry when its principal cannot be found now; None if the client
     gets an error instead."""
@@ -154,8 +161,10 @@ def _decoded(path: bytes) -> str:
 
 
 def _relative(target: bytes) -> bytes:
-    """A target without the scheme and host that proxies send (RFC 9112, section 3.2.2)."""
-    if target.startswith((b"http://", b"https://")):
-        _, slash, rest = target.partition(b"//")[2].partition(b"/")
-        return slash + rest or b"/"
-    return target
+    """A target without the scheme and host that clients of proxies send (RFC 9112, section 3.2.2). An empty path
+    stands for `/` (RFC 9110, section 4.2.3)."""
+    origin = _ORIGIN.match(target)
+    if origin is None:
+        return target
+    rest = target[origin.end() :]
+    return rest if rest.startswith(b"/") else b"/" + rest

@@ -136,9 +136,9 @@ def _is_well_known(text: bytes) -> bool:
     """Whether `text` is an example's secret: once, repeated, or padded at one end with copies of one character."""
     plain = text.strip(b" \t\r\n\0").lower()
     forms = {plain, plain[: _period(plain)], plain.rstrip(plain[-1:]), plain.lstrip(plain[:1])}
-    # The padding character may be the example's own last character.
-    ends = {form + last for form in forms for last in (plain[-1:], b"")}
-    return any(form in _WELL_KNOWN or form.startswith(b"django-insecure-") for form in ends)
+    # The padding character may be the example's own first or last character.
+    forms |= {form + plain[-1:] for form in forms} | {plain[:1] + form for form in forms}
+    return any(form in _WELL_KNOWN or form.startswith(b"django-insecure-") for form in forms)
 
 
 def derived(text: bytes, label: bytes) -> bytes:

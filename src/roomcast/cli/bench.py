@@ -95,5 +95,10 @@ async def _shown(run: LoadRun, screen: Screen) -> float:
 def _verdict(run: LoadRun, lost: int) -> str:
     figures = run.figures
     rate = figures.deliveries / figures.seconds() if figures.deliveries else 0.0
-    loss = "nothing was lost" if not lost else f"{lost:,} deliveries were lost"
+    if lost:
+        loss = f"{lost:,} deliveries were lost"
+    elif figures.disorder:  # a duplicate makes up for a loss in the counts
+        loss = f"{figures.disorder:,} were duplicated or out of order, and others may be lost"
+    else:
+        loss = "nothing was lost"
     return f"{rate:,.0f} deliveries a second; {loss}."

@@ -1,5 +1,5 @@
-"""Addresses of servers. They are checked when they are given: the error for a port of 99999 must not wait for the
-first request."""
+"""Addresses of servers and proxies. They are checked when they are given: the error for a port of 99999 must not
+wait for the first request."""
 
 from __future__ import annotations
 
@@ -22,6 +22,20 @@ def checked(url: str) -> str:
     if not good or not url.isprintable() or " " in url:
         raise ValueError(f"{without_password(url)!r} is not the address of a server: write it as {EXAMPLE}")
     return url
+
+
+def check_proxy(url: str) -> None:
+    """Raises `ValueError` if no proxy can have the address `url`: for a port of 99999, httpx would try another one
+    again and again. The text of the error shows no password."""
+    try:
+        parts = urlsplit(url)
+        good = parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError(
+            f"{without_password(url)!r} is not the address of a proxy: write it as http://proxy.example:3128"
+        )
 
 
 def server(url: str) -> str:

@@ -1,7 +1,8 @@
 """The attempts of a request that has one answer: when to try again, and the meaning of the answer. No I/O.
 
 Reading is harmless to repeat. So is publishing: with its `Idempotency-Key`, a repeated request whose answer was
-lost stores nothing. So is deleting: a message that is gone after a lost answer was deleted by the first attempt.
+lost stores nothing. So is deleting: a message that is gone after a lost answer may have been deleted by the first
+attempt.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ from roomcast.client.stream_state import UNAUTHENTICATED, is_final
 
 AGAIN_ON = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses of a server that restarts or is overloaded, or of the proxy in front of it."""
+_NOT_PERFORMED = frozenset({425, 429})
+"""Those of a server or proxy that has not performed the request (RFC 8470, section 5.2; RFC 6585, section 4)."""
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+"""Errors of an attempt that never had a connection."""
 _FIRST, _LONGEST = 0.1, 5.0
 """Seconds between two attempts, doubled each time and then shortened by chance; `Retry-After` may ask for more."""
 
@@ -48,6 +53,8 @@ class Attempts:
         self._max_answer = max_answer if request.max_answer is None else request.max_answer
         self._until = time.monotonic() + patience
         self._attempts = 0
+        self._may_be_done = False
+        """Whether the server may have performed an earlier attempt, whose answer is not known."""
 
     def failed(self, error: httpx.TransportError) -> float:
         """Called when an attempt ended with `error`. Returns the seconds until the next attempt. Raises `error`
@@ -59,6 +66,7 @@ class Attempts:
             raise Unreachable(f"{url} cannot be reached: {why}")
         unreachable = Unreachable(f"{url} cannot be reached: {str(error) or type(error).__name__}")
         unreachable.__cause__ = error
+        self._may_be_done |= not isinstance(error, _NOT_SENT)
         return self._again(unreachable, 0)
 
     def max_bytes(self, response: httpx.Response) -> int:
@@ -71,9 +79,9 @@ class Attempts:
         reply that exceeds its bound."""
         if response.is_success:
             # After a lost answer, 200 may mean our own first attempt.
-            known = response.status_code == 200 and not self._attempts
+            known = response.status_code == 200 and not self._may_be_done
             return Reply(body.whole(), known, _next(response))
-        if response.status_code == 410 and self.request.method == "DELETE" and self._attempts:
+        if response.status_code == 410 and self.request.method == "DELETE" and self._may_be_done:
             return Reply(b"")
         error = refusal(response, body.content)
         if response.status_code == UNAUTHENTICATED and self._renews_credential:
@@ -81,6 +89,7 @@ class Attempts:
             return 0.0  # not counted as an attempt: it stored nothing
         if response.status_code not in AGAIN_ON:
             raise error
+        self._may_be_done |= response.status_code not in _NOT_PERFORMED
         return self._again(error, retry_after(response))
 
     def _again(self, error: Exception, at_least: float) -> float:

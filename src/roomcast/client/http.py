@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import httpx
 
+from roomcast.client.address import check_proxy
 from roomcast.client.errors import Refused, without_password
 from roomcast.client.options import check_names
 
@@ -23,6 +24,9 @@ Trace = Callable[[str, dict[str, Any]], Any]
 CONNECT_SECONDS = 10.0
 CONNECTED = ("connect_tcp.complete", "connect_unix_socket.complete", "start_tls.complete")
 """Endings of the names of httpcore's trace events that report a new connection."""
+TLS_FAILED = "start_tls.failed"
+"""The ending for a handshake that failed or was cancelled. httpcore closes the connection only after an error, and
+would leave a cancelled one open until the other side ends it."""
 _OF_TRANSPORT = ("verify", "cert", "trust_env", "http1", "http2", "limits")
 """Options that httpx's transport takes. httpx's client passes them on to a transport that it makes, but not to one
 that it is given."""
@@ -66,6 +70,8 @@ class HttpOptions:
 
     def __post_init__(self) -> None:
         check_names(self.httpx, self.own)
+        if isinstance(self.proxy, str):
+            check_proxy(self.proxy)
 
     @property
     def renews_credential(self) -> bool:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from roomcast.model.errors import Overloaded
 
 SMALL_BYTES = 16 * 1024
-"""A smaller answer is counted only while its client does not take it. So health, readiness and metrics are
-answered even when the budget is used up."""
+"""A smaller answer is counted only while its client does not take it. So health, readiness and errors are answered
+even when the budget is used up, as are metrics of any size."""
 READERS_SHARE = 0.75
 """The part of the budget that answers to readers may take. Publishers and followers have the rest, so that pages
 that nobody takes do not shut them out."""

@@ -6,10 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 
 from roomcast.client.decode import Comment, Decoder, Endless, Event, Item, Retry
+from roomcast.client.http import CONNECTED, TLS_FAILED
 from roomcast.doctor.site import Site
 
 
@@ -111,14 +113,21 @@ async def _record(
 
 
 class _Stopwatch:
-    """Measures from the moment at which the request was sent, and not from the opening of its connection."""
+    """Measures from the moment at which the request was sent, and not from the opening of its connection. Closes a
+    connection whose TLS handshake the time limit cancels."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
+        self._network: Any = None
+        """httpcore's object for the connection."""
 
-    async def trace(self, name: str, info: object) -> None:
+    async def trace(self, name: str, info: dict[str, Any]) -> None:
         """httpx calls it with each step of a request."""
-        if name.endswith("send_request_body.complete"):
+        if name.endswith(CONNECTED):
+            self._network = info["return_value"]
+        elif name.endswith(TLS_FAILED) and self._network:
+            await self._network.aclose()
+        elif name.endswith("send_request_body.complete"):
             self._began = time.monotonic()
 
     def since_request(self) -> float:

@@ -57,7 +57,7 @@ def _of(item: Mapping[str, object], served: Mapping[str, Route]) -> Mapping[str,
 
 ROUTES: Routes = {
     **API,
-    "/metrics": {"GET": Route(metrics, needs="metrics", by_key_only=True)},
+    "/metrics": {"GET": Route(metrics, needs="metrics", by_key_only=True, always_answered=True)},
     "/openapi.json": {"GET": Route(describe, needs_principal=False)},
     "/": {"GET": Route(page.serve, page.index, needs_principal=False)},
     "/roomcast.js": {"GET": Route(page.serve, page.module, needs_principal=False)},

@@ -229,7 +229,11 @@ class Handler:
         return outcome
 
     def _reserved(self, request: Request, answer: Answer) -> Answer:
-        """The answer with its memory reserved; or an error if there is no memory for it."""
+        """The answer with its memory reserved; or an error if there is no memory for it. An answer that is always
+        sent has none reserved: like a small one, it is counted only while its client does not take it."""
+        route = request.prepared.route
+        if route and route.always_answered:
+            return answer
         try:
             answer.reservation = self.answers.reserve(len(answer.body), READERS_SHARE)
         except Overloaded as error:

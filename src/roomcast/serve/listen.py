@@ -6,13 +6,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import resource
 import socket
 import sys
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from roomcast.model import file_limit
 from roomcast.model.errors import CannotStart
 from roomcast.model.loopback import is_loopback
 
@@ -54,10 +54,9 @@ class Endpoint(NamedTuple):
 def raise_file_limit() -> None:
     """Raises the file limit as far as allowed, since a connection is a file. Raises `CannotStart` if it is too
     low."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if 0 <= hard < _FEWEST_FILES:  # -1 is no limit
-        raise CannotStart(f"only {hard} files may be open at once: allow more, such as by ulimit -n 65536")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    files = file_limit.raise_file_limit()
+    if files < _FEWEST_FILES:
+        raise CannotStart(f"only {files} files may be open at once: allow more, such as by ulimit -n 65536")
 
 
 def bind(host: str, port: int, slow_after: float, option: str, *, shared: bool = False) -> Endpoint:

@@ -43,8 +43,6 @@ class EventReader:
         keeps the connection open."""
         self._pace = pace
         self.retry_ms: int | None = None
-        self.ended = False
-        """Whether the stream ended properly, rather than by a cut."""
 
     async def events(self) -> AsyncIterator[Event]:
         """Yields each event, until the stream ends. Raises `OSError` if it is cut, and `ValueError` if it is not
@@ -87,7 +85,6 @@ class EventReader:
                     break
                 self._remaining -= len(piece)
                 yield piece
-        self.ended = True
 
     @staticmethod
     async def _before_silence(read: Awaitable[bytes]) -> bytes:

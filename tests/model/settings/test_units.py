@@ -112,7 +112,18 @@ def test_a_bad_rate_is_refused_with_examples(text: str) -> None:
         parse_rate(text)
 
 
-@pytest.mark.parametrize("value", ["0/s", 0, -1, float("nan"), True, [1], "2000000/s"])
-def test_a_rate_that_no_option_has_is_refused(value: object) -> None:
-    with pytest.raises(ValueError, match=r"^must be a rate"):
+@pytest.mark.parametrize("value", [float("nan"), True, [1]])
+def test_a_value_that_is_no_rate_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match=r"^must be a rate, such as 20"):
         Rate(1e6).check(value)
+
+
+@pytest.mark.parametrize("value", ["0/s", 0, -1, 0.00001, 1e-310, "0.9/d", "2000000/s"])
+def test_a_rate_that_no_option_has_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match=r"^must be a rate from 1/d to 1000000/s, not "):
+        Rate(1e6).check(value)
+
+
+@pytest.mark.parametrize(("value", "rate"), [("1/d", 1 / 86_400), (0.001, 0.001), (1_000_000, 1e6)])
+def test_a_rate_from_one_a_day_on_is_taken(value: object, rate: float) -> None:
+    assert Rate(1e6).check(value) == rate

@@ -66,10 +66,18 @@ def _client() -> AsyncClient:
 async def _body(client: AsyncClient, url: str) -> tuple[bytes, Mapping[str, str]]:
     import httpx
 
-    target = url
+    target, network = url, None
+
+    async def trace(name: str, info: dict[str, Any]) -> None:
+        nonlocal network
+        if name.endswith("connect_tcp.complete"):
+            network = info["return_value"]
+        elif name.endswith("start_tls.failed") and network:
+            await network.aclose()  # httpcore leaves it open if `SECONDS` have passed
+
     try:
         for _ in range(_MOST_REDIRECTS + 1):
-            async with client.stream("GET", target) as response:
+            async with client.stream("GET", target, extensions={"trace": trace}) as response:
                 if not response.has_redirect_location:
                     return await _whole(response), response.headers
                 target = _redirected(target, response.headers["location"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -49,19 +50,26 @@ def parse_claim(claim: object) -> RoomcastClaim:
 
 def check_count(read: Sequence[str], publish: Sequence[str]) -> None:
     """Raises `BadToken` if `read` and `publish` have more than `MOST_GRANTS` grants together."""
-    if len(read) + len(publish) > MOST_GRANTS:
-        raise BadToken(f"it has more than {MOST_GRANTS} grants")
+    _check_number(len(read) + len(publish))
 
 
 def from_templates(templates: Sequence[Template], claims: Mapping[str, Any], sub: str) -> list[str]:
-    """The grants that `templates` make of `claims`; a claim that is a list makes one for each element. An
-    invalid value makes none and is logged, under `sub`. Raises `BadToken` for more than `MOST_GRANTS` grants."""
+    """The grants that `templates` make of `claims`; a claim that is a list makes one for each element, and several
+    lists one for each combination. An invalid value makes none and is logged, under `sub`. Raises `BadToken` for
+    more than `MOST_GRANTS` grants, among which combinations that make an invalid one count, too: all are tried."""
     found: list[str] = []
     for template in templates:
         values = [_values(name, claims, sub) for name in template.claims]
-        found += _filled(template, itertools.islice(itertools.product(*values), MOST_GRANTS + 1), sub)
-        check_count(found, ())
+        _check_number(len(found) + math.prod(map(len, values)))
+        found += _filled(template, itertools.product(*values), sub)
     return found
+
+
+def _check_number(grants: int) -> None:
+    if grants > MOST_GRANTS:
+        raise BadToken(
+            f"it has more than {MOST_GRANTS} grants: grant prefixes such as team/*, or put less into its claims"
+        )
 
 
 def _filled(template: Template, chosen: Iterable[tuple[str, ...]], sub: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -16,6 +15,7 @@ from roomcast.cli.load.follower import BenchFollower
 from roomcast.cli.load.poster import Poster
 from roomcast.client.errors import bad_tls
 from roomcast.model.errors import RoomcastError
+from roomcast.model.file_limit import raise_file_limit
 
 _POSTERS = 16
 """Connections that publish. This many messages may be on their way to the disk at once."""
@@ -145,10 +145,9 @@ class LoadRun:
 
 
 def _allow_files(followers: int) -> None:
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if hard != resource.RLIM_INFINITY and followers + _SPARE > hard:
-        raise Unmeasurable(f"this process may open {hard} files: give fewer --followers, or raise ulimit -n")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    files = raise_file_limit()
+    if followers + _SPARE > files:
+        raise Unmeasurable(f"this process may open {files} files: give fewer --followers, or raise ulimit -n")
 
 
 async def _some_at_once(jobs: Iterable[Callable[[], Awaitable[None]]]) -> None:

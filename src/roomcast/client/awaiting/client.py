@@ -75,7 +75,7 @@ class AsyncClient:
             others: Options of httpx's client, such as `verify`.
 
         Raises:
-            ValueError: `url` is not the address of a server.
+            ValueError: `url` is not the address of a server, or `proxy` not that of a proxy.
             TypeError: There is no such option.
         """
         self.url: str = address.server(url)

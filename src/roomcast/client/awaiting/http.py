@@ -10,12 +10,14 @@ from weakref import WeakSet
 import httpx
 from anyio.lowlevel import current_token  # async only
 
+from roomcast.client.address import check_proxy
 from roomcast.client.awaiting.proxies import AsyncRouted
 from roomcast.client.body import check_encoding
 from roomcast.client.concurrency import AsyncFlag, async_current, async_hang_up
 from roomcast.client.errors import Closed, Refused, without_password
 from roomcast.client.http import (
     CONNECTED,
+    TLS_FAILED,
     Closable,
     Fields,
     HttpOptions,
@@ -72,9 +74,15 @@ class AsyncHttp:
         headers, auth, proxy = [await async_current(v) for v in (options.headers, options.auth, options.proxy)]
         client = self._client(proxy, for_streams=on_connect is not None)
 
+        network: Any = None
+
         async def trace(name: str, info: dict[str, Any]) -> None:
+            nonlocal network
             if name.endswith(CONNECTED):
-                await self._connected(info["return_value"], on_connect)
+                network = info["return_value"]
+                await self._connected(network, on_connect)
+            elif name.endswith(TLS_FAILED) and network:
+                await async_hang_up(network)
 
         try:
             return await client.send(
@@ -129,6 +137,8 @@ class AsyncHttp:
 
 
 def _new_client(options: HttpOptions, proxy: Proxy, for_streams: bool) -> httpx.AsyncClient:
+    if isinstance(proxy, str):
+        check_proxy(proxy)
     arguments = options.for_client(_check_response, for_streams)
     if options.reads_environment(proxy):
         own = for_transport(arguments)

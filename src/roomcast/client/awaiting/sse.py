@@ -104,7 +104,7 @@ def aconnect(url: str, *, comments: bool = False, **options: Unpack[AsyncConnect
         not an event stream, and `Endless` for a line or block that is too long.
 
     Raises:
-        ValueError: `url` is not an address.
+        ValueError: `url` is not an address, or the option `proxy` not that of a proxy.
         TypeError: There is no such option.
     """
     http, request, state, callbacks = prepared(url, options)

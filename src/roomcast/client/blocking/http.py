@@ -10,12 +10,14 @@ from weakref import WeakSet
 
 import httpx
 
+from roomcast.client.address import check_proxy
 from roomcast.client.blocking.proxies import Routed
 from roomcast.client.body import check_encoding
 from roomcast.client.concurrency import Flag, current, hang_up
 from roomcast.client.errors import Closed, Refused, without_password
 from roomcast.client.http import (
     CONNECTED,
+    TLS_FAILED,
     Closable,
     Fields,
     HttpOptions,
@@ -69,9 +71,15 @@ class Http:
         headers, auth, proxy = [current(v) for v in (options.headers, options.auth, options.proxy)]
         client = self._client(proxy, for_streams=on_connect is not None)
 
+        network: Any = None
+
         def trace(name: str, info: dict[str, Any]) -> None:
+            nonlocal network
             if name.endswith(CONNECTED):
-                self._connected(info["return_value"], on_connect)
+                network = info["return_value"]
+                self._connected(network, on_connect)
+            elif name.endswith(TLS_FAILED) and network:
+                hang_up(network)
 
         try:
             return client.send(
@@ -121,6 +129,8 @@ class Http:
 
 
 def _new_client(options: HttpOptions, proxy: Proxy, for_streams: bool) -> httpx.Client:
+    if isinstance(proxy, str):
+        check_proxy(proxy)
     arguments = options.for_client(_check_response, for_streams)
     if options.reads_environment(proxy):
         own = for_transport(arguments)

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 
@@ -24,6 +26,7 @@ _CONNECT_SECONDS = 3.0
 _CALL_SECONDS = 10.0
 """Longer than the database's own `statement_timeout`: its error says why, and leaves the connection open."""
 _CHANNEL = "roomcast"
+_PORT = re.compile(r":([0-9]+)$")
 
 Connection = Any
 """asyncpg's connection; asyncpg has no types."""
@@ -158,7 +161,8 @@ class Session:
 async def _connect(url: str) -> Connection:
     """A connection to `url` as libpq would make it. PG… variables, a service file and .pgpass supply whatever the
     string leaves out. Of several hosts, the driver takes a primary, unless the string says otherwise. Raises what
-    the driver raises."""
+    the driver raises, and `ValueError` for a port that no server can have."""
+    _check_ports(url)
     chosen = "target_session_attrs" in url or "PGTARGETSESSIONATTRS" in os.environ
     target = None if chosen else "primary"
     # Two limits: the driver's own does not cover name lookups and the TLS handshake.
@@ -166,3 +170,11 @@ async def _connect(url: str) -> Connection:
         return await asyncpg.connect(
             url, timeout=_CONNECT_SECONDS, statement_cache_size=0, target_session_attrs=target
         )
+
+
+def _check_ports(url: str) -> None:
+    """Raises `ValueError` for an impossible port in `url`. The driver would connect to it modulo 65,536."""
+    hosts = urlsplit(url).netloc.rpartition("@")[2].split(",")
+    for port in [found[1] for host in hosts if (found := _PORT.search(host))]:
+        if not 0 < int(port) < 65_536:
+            raise ValueError(f"there is no port {port:.20}")

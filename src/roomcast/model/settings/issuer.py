@@ -30,10 +30,10 @@ def _jwks(text: str) -> str:
     machine."""
     try:
         parts = urlsplit(Text().check(text))
-        host, _ = parts.hostname or "", parts.port
+        host, port = parts.hostname or "", parts.port
     except ValueError:
         raise ValueError(f"must be a URL, not {described(text)}") from None
-    if parts.scheme not in ("https", "http") or not host or "@" in parts.netloc or parts.fragment:
+    if parts.scheme not in ("https", "http") or not host or port == 0 or "@" in parts.netloc or parts.fragment:
         raise ValueError(f"must be a URL such as https://app.example.com/jwks.json, not {described(text)}")
     if parts.scheme == "http" and not is_loopback(host) and host.rstrip(".") != "localhost":
         raise ValueError(f"must begin with https://, since {host} is another machine, not {described(text)}")

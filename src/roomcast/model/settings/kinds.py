@@ -21,7 +21,9 @@ _SWITCH = {
     **dict.fromkeys(("0", "false", "no", "off", "f", "n"), False),
 }
 
-
+_SLOWEST = 1 / 86_400
+"""The least rate: one a day. Buckets are in memory, so the process would end before a slower rate allows a second
+message; and the interval of 1e-310 a second is more than a float can hold."""
 _SHOWN = {
     "dict": "a table",
     "list": "a list",
@@ -194,9 +196,9 @@ class Seconds(Kind):
         if isinstance(value, str):
             return self.parse(value)
         # `_within` refuses NaN only because of how its comparison is written: every comparison with NaN is false.
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        if (number := _finite(value)) is None:
             raise ValueError(f"must be {A_TIME}, not {described(value)}")
-        return self._within(float(value), value)
+        return self._within(number, value)
 
     def _within(self, seconds: float, given: object) -> float:
         if not self.minimum <= seconds <= self.maximum:
@@ -208,7 +210,8 @@ class Seconds(Kind):
 
 @dataclass(frozen=True)
 class Rate(Kind):
-    """A rate: a number of times per second, minute, hour or day. The value is times per second."""
+    """A rate: a number of times per second, minute, hour or day, one a day at least. The value is times per
+    second."""
 
     maximum: float
     metavar = "RATE"
@@ -221,13 +224,13 @@ class Rate(Kind):
         """Returns `value`, per second; a text is parsed. Raises `ValueError`."""
         if isinstance(value, str):
             return self.parse(value)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        if (number := _finite(value)) is None:
             raise ValueError(f"must be {A_RATE}, not {described(value)}")
-        return self._within(float(value), value)
+        return self._within(number, value)
 
     def _within(self, rate: float, given: object) -> float:
-        if not 0 < rate <= self.maximum:
-            raise ValueError(f"must be a rate above 0 and up to {self.maximum:g} a second, not {described(given)}")
+        if not _SLOWEST <= rate <= self.maximum:
+            raise ValueError(f"must be a rate from 1/d to {self.maximum:.0f}/s, not {described(given)}")
         return rate
 
 
@@ -278,6 +281,17 @@ def described(value: object) -> str:
         return str(value)
     kind = type(value).__name__
     return _SHOWN.get(kind, f"a value of type {kind}")
+
+
+def _finite(value: object) -> float | None:
+    """The number `value`; None if it is none, or no finite float: the file may have whole numbers of any size."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _is_number(value: object) -> bool:

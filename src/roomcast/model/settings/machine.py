@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from roomcast.model.file_limit import file_limit
+
 _OWN_FILES = 48
 """At least this many files are kept from connections, or 5 % of the limit if that is more. They are for the log,
 the listeners, and connections closed in this turn of the loop, which remain files until the next."""
@@ -12,7 +14,7 @@ some."""
 
 def cores() -> int:
     """The number of processors that this process may use. A container may have fewer than its machine."""
-    import os  # imported late, as `resource` below: a client needs neither
+    import os  # imported late: a client does not need it
 
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
@@ -25,19 +27,11 @@ def cores() -> int:
 
 def max_followers() -> int:
     """The number of streams that leave enough files for everything else."""
-    files = _file_limit()
+    files = file_limit()
     return max(1, min(files * 9 // 10, files - _OTHER_FILES))
 
 
 def max_connections() -> int:
     """The number of connections that leave enough files for the server itself."""
-    files = _file_limit()
+    files = file_limit()
     return max(8, files - max(_OWN_FILES, files // 20))
-
-
-def _file_limit() -> int:
-    """How many files this process may have open."""
-    import resource  # imported late: without it, as on Windows, a client can still be imported
-
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return files if files >= 0 else 10**7  # -1 is no limit
