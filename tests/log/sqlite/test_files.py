@@ -13,11 +13,13 @@ from typing import NoReturn
 import apsw
 import pytest
 
+from roomcast.log.clock import now_ms
 from roomcast.log.sqlite import files as module
 from roomcast.log.sqlite.files import DatabaseFiles
 from roomcast.log.sqlite.log import SqliteLog
 from roomcast.log.sqlite.opening import open_database
 from roomcast.model.errors import LogUnavailable
+from roomcast.model.revocation import Revocation
 from tests.log.sqlite.conftest import Reopen, without_rights
 from tests.log.steps import publish, seqs
 
@@ -34,6 +36,19 @@ async def test_nothing_is_written_while_a_file_is_away(log: SqliteLog, path: Pat
         await publish(log, "a")
     elsewhere.rename(file)
     assert seqs(await publish(log, "a")) == [2]
+
+
+async def test_a_revocation_that_was_stored_shows_that_the_log_can_be_written_again(
+    log: SqliteLog, path: Path
+) -> None:
+    elsewhere = path.rename(path.with_name("elsewhere"))
+    log._writer._database.guard.check_at = 0.0
+    with pytest.raises(LogUnavailable):
+        await log.revoke(Revocation("42", None, now_ms()))
+    assert log.unwritable
+    elsewhere.rename(path)
+    await log.revoke(Revocation("42", None, now_ms()))
+    assert not log.unwritable
 
 
 @pytest.fixture
