@@ -50,6 +50,19 @@ async def test_a_released_room_is_trimmed_to_its_rule_in_steps(steps: list[int])
     assert max(steps) == STEP
 
 
+async def test_many_released_rooms_are_trimmed_to_their_rule_in_steps(steps: list[int]) -> None:
+    log = MemoryLog(Retention(rooms=(RoomRule("*", max_messages=1),)))
+    slow = log.consumer("slow", 0)
+    await publish(log, *(f"room/{number}" for _ in range(3) for number in range(5)))
+    await slow.aclose()
+
+    async def reached() -> bool:
+        return (await log.bounds()).messages == 5
+
+    await until(reached)
+    assert max(steps) < 2 * STEP
+
+
 async def test_a_released_room_is_trimmed_to_its_rule_without_a_reader_and_without_a_walk() -> None:
     log = MemoryLog(Retention(rooms=(RoomRule("a", max_messages=1),)))
     consumer = log.consumer("test", 0)

@@ -117,6 +117,19 @@ async def test_workers_learn_that_the_log_cannot_be_written(
     await until(told)
 
 
+async def test_workers_learn_that_the_log_cannot_be_written_although_nothing_is_published(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = await workers.start(), await workers.start()
+    for why in ("The disk is full.", ""):
+        monkeypatch.setattr(type(workers.log), "unwritable", why)
+
+        async def told(why: str = why) -> bool:
+            return two.unwritable == one.unwritable == why
+
+        await until(told)
+
+
 async def test_a_revocation_is_known_to_its_worker_when_it_returns_and_to_the_others_soon(
     workers: Workers,
 ) -> None:

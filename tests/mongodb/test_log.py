@@ -370,6 +370,36 @@ async def test_a_log_that_lost_its_end_while_it_was_closed_begins_a_new_epoch(
     assert [(m.seq, m.prev) for m in await publish(again, "a")] == [(3, 2)]
 
 
+async def test_a_new_epoch_begins_although_a_message_in_the_middle_was_deleted(
+    open_log: Open, database: Database
+) -> None:
+    log = await open_log()
+    await publish(log, *"abab")
+    await log.close()
+    await database.messages.delete_one({"_id": 2})
+    again = await open_log(new_epoch=True)
+    assert again.epoch != log.epoch
+    assert seqs((await again.read(rooms("a", "b"), 0, 100)).messages) == [1, 3, 4]
+    assert [(m.seq, m.prev) for m in await publish(again, *"ab")] == [(5, 3), (6, 4)]
+    other = await open_log()
+    assert other.epoch == again.epoch
+    assert seqs(await publish(other, "a")) == [7]
+
+
+async def test_a_changed_history_that_also_lacks_a_message_in_the_middle_begins_one_new_epoch(
+    open_log: Open, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = await open_log(tuning={"stale_seconds": 0.5})
+    await publish(log, *"abaa")
+    tail = log.consumer("test", 0)
+    await take(tail, 4)
+    await database.messages.delete_many({"_id": {"$in": [2, 4]}})
+    await restarted(log, tail)
+    assert seqs((await log.read(rooms("a"), 0, 100)).messages) == [1, 3]
+    assert [(m.seq, m.prev) for m in await publish(log, "a")] == [(4, 3)]
+    assert sum("under the new epoch" in message for message in caplog.messages) == 1
+
+
 async def until_counted(database: Database, seq: int) -> None:
     """Waits until the rooms of all messages up to `seq` are saved."""
 

@@ -147,6 +147,24 @@ async def test_documents_that_are_missing_between_others_are_another_history(old
         await RangeReader(reader, 5.0).read(view)
 
 
+async def test_a_view_that_is_filled_passes_over_a_document_that_was_deleted_in_the_middle() -> None:
+    view, passed = view_of(document(1))
+    view.filling = True
+    reader = cast(MongoReader, Ranges([document(4, prev=3), document(5, prev=4)], ends(1)))
+    assert await RangeReader(reader, 5.0).read(view)
+    assert (seqs(passed), view.trimmed) == ([1, 4, 5], 0)
+    assert view.rooms.between("a", 0, 5) == 5, "the messages that are missing count, too"
+
+
+async def test_a_view_that_is_filled_takes_a_document_in_the_place_of_another() -> None:
+    view, passed = view_of(document(1))
+    view.filling = True
+    other = document(2, prev=1)._replace(nonce=22)
+    reader = cast(MongoReader, Ranges([document(1)._replace(nonce=11), other, document(3, prev=2)], ends(1)))
+    assert await RangeReader(reader, 5.0).read(view)
+    assert seqs(passed) == [1, 2, 3]
+
+
 def test_a_view_that_another_one_has_replaced_passes_nothing_on() -> None:
     view, _ = view_of(document(1))
     view.abandoned = True

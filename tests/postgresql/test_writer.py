@@ -188,6 +188,23 @@ async def test_a_step_of_trimming_that_fails_is_repeated_later(writing: Writing,
     assert writing.session.calls["trim"] == (1 if error else 0)
 
 
+async def test_a_step_of_trimming_that_succeeds_after_one_that_failed_shows_that_the_log_can_be_written(
+    writing: Writing,
+) -> None:
+    writing.answer("trim", OSError("gone"), [TRIMMED])
+
+    async def failed() -> bool:
+        return "gone" in writing.writer.unwritable
+
+    async def recovered() -> bool:
+        return not writing.writer.unwritable
+
+    writing.writer.trimmer.request()
+    await until(failed)
+    await until(recovered)
+    assert writing.session.calls["trim"] == 2
+
+
 async def test_a_closed_writer_takes_nothing(writing: Writing) -> None:
     await writing.writer.end()
     with pytest.raises(LogUnavailable, match="The log is closed"):

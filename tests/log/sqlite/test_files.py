@@ -5,17 +5,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import apsw
 import pytest
 
+from roomcast.log.clock import now_ms
 from roomcast.log.sqlite import files as module
 from roomcast.log.sqlite.files import DatabaseFiles
 from roomcast.log.sqlite.log import SqliteLog
 from roomcast.log.sqlite.opening import open_database
 from roomcast.model.errors import LogUnavailable
+from roomcast.model.revocation import Revocation
+from tests.log.sqlite.conftest import Reopen, without_rights
 from tests.log.steps import publish, seqs
 
 FRAME = 24 + 4_096
@@ -27,10 +32,89 @@ async def test_nothing_is_written_while_a_file_is_away(log: SqliteLog, path: Pat
     file = Path(f"{path}{suffix}")
     elsewhere = file.rename(path.with_name("elsewhere"))
     log._writer._database.guard.check_at = 0.0
-    with pytest.raises(LogUnavailable, match=rf"log\.db{suffix} was moved, removed or replaced: put it back"):
+    with pytest.raises(LogUnavailable, match=rf"log\.db{suffix} was moved, removed or replaced, or"):
         await publish(log, "a")
     elsewhere.rename(file)
     assert seqs(await publish(log, "a")) == [2]
+
+
+async def test_a_revocation_that_was_stored_shows_that_the_log_can_be_written_again(
+    log: SqliteLog, path: Path
+) -> None:
+    elsewhere = path.rename(path.with_name("elsewhere"))
+    log._writer._database.guard.check_at = 0.0
+    with pytest.raises(LogUnavailable):
+        await log.revoke(Revocation("42", None, now_ms()))
+    assert log.unwritable
+    elsewhere.rename(path)
+    await log.revoke(Revocation("42", None, now_ms()))
+    assert not log.unwritable
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "folder"
+    made.mkdir()
+    return made
+
+
+@contextmanager
+def replaced_by_a_file(folder: Path) -> Iterator[None]:
+    """A file has the name of `folder`, which was moved away."""
+    elsewhere = folder.rename(folder.with_name("elsewhere"))
+    folder.touch()
+    yield
+    folder.unlink()
+    elsewhere.rename(folder)
+
+
+@contextmanager
+def closed(folder: Path) -> Iterator[None]:
+    """This user may not look up the files in `folder`."""
+    folder.chmod(0)
+    with without_rights():
+        yield
+    folder.chmod(0o700)
+
+
+@pytest.mark.parametrize("away", [replaced_by_a_file, closed])
+async def test_nothing_is_written_while_the_directory_cannot_be_reached(
+    reopen: Reopen, folder: Path, away: Callable[[Path], AbstractContextManager[None]]
+) -> None:
+    log = await reopen(path=folder / "log.db")
+    await publish(log, "a")
+    with away(folder):
+        log._writer._database.guard.check_at = 0.0
+        with pytest.raises(LogUnavailable, match=r"^log\.db was moved, .*, or cannot be reached any more: put"):
+            await publish(log, "a")
+    assert seqs(await publish(log, "a")) == [2]
+
+
+@pytest.mark.parametrize("away", [replaced_by_a_file, closed])
+async def test_a_database_whose_directory_cannot_be_reached_is_closed(
+    reopen: Reopen, folder: Path, away: Callable[[Path], AbstractContextManager[None]]
+) -> None:
+    log = await reopen(path=folder / "log.db")
+    await publish(log, "a")
+    with away(folder):
+        await log.close()
+        with pytest.raises(apsw.ConnectionClosedError):
+            log._writer._database.connection.changes()
+    assert seqs(await publish(await reopen(path=folder / "log.db"), "a")) == [2]
+
+
+async def test_a_database_that_cannot_be_checked_at_the_end_is_closed(
+    log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await publish(log, "a")
+
+    def fail(self: DatabaseFiles) -> NoReturn:
+        raise apsw.IOError("disk I/O error")
+
+    monkeypatch.setattr(DatabaseFiles, "check", fail)
+    await log.close()
+    with pytest.raises(apsw.ConnectionClosedError):
+        log._writer._database.connection.changes()
 
 
 async def test_nothing_is_written_to_a_database_that_was_cut_short(log: SqliteLog, path: Path) -> None:

@@ -61,6 +61,8 @@ class FakeWriter:
 
     def trim(self, floor: int | None) -> Committed:
         self.jobs.append("trim")
+        if self.fails:
+            raise LogUnavailable("The disk is full.")
         self.state = self.state._replace(trimmed=self.state.newest - 1, messages=1)
         return Committed(self.state, (), ())
 
@@ -223,6 +225,23 @@ async def test_the_log_can_be_written_again_only_once_something_was_written(
         "The log cannot be written: The disk is full.",
         "The log can be written again: nothing is left to do.",
     ]
+
+
+async def test_a_step_of_trimming_that_failed_is_repeated_although_nothing_is_published(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(group_commit, "TRIM_RETRY", 0)
+    commits = Commits(LogState(10, 0, 0, 20, 0, 0, 10, 0), max_messages=5)
+    commits.writer.fails = True
+    commits.group.trim_later()
+    await turns()
+    await commits.thread.work()
+    assert commits.group.unwritable == "The disk is full."
+    commits.writer.fails = False
+    await turns()
+    await commits.thread.work()
+    assert commits.writer.jobs == ["trim", "trim"]
+    assert commits.group.unwritable == ""
 
 
 @pytest.mark.parametrize(

@@ -93,16 +93,19 @@ class MemoryTrimmer:
             self._consumers.push((), content.trimmed, cuts)
 
     def _trim_rooms(self, end: int) -> list[Cut]:
-        content, cuts = self._content, list[Cut]()
+        """Trims rooms that are over their rules, until one step of messages is gone."""
+        content, cuts, gone = self._content, list[Cut](), 0
         for room in list(content.over):
             cut = self._trim_room(room, end)
-            if cut is not None:
-                cuts.append(cut)
             index = content.rooms.get(room)
             if index is None or not index.is_over():
                 del content.over[room]
-            elif cut:
-                self._trim_later()
+            if cut is not None:
+                cuts.append(cut)
+                gone += cut.gone
+                if gone >= TRIM_STEP:
+                    self._trim_later()
+                    break
         return cuts
 
     def _trim_room(self, room: str, end: int) -> Cut | None:

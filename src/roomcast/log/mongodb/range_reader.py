@@ -24,11 +24,11 @@ class RangeReader:
 
     async def read(self, view: View) -> bool:
         """Reads the next documents into `view`, as many as one read returns. Returns whether these were the last.
-        Raises `HistoryChanged`, `LogUnavailable`, `PyMongoError`."""
+        Raises `HistoryChanged` unless the view is `filling`, and `LogUnavailable`, `PyMongoError`."""
         seen, reader = view.seen, self._reader
         entries, whole = await (reader.range_since(seen.first) if seen.nonce else reader.range(max(1, seen.last)))
         # Compared with what was seen before the read: the view may have grown meanwhile.
-        if seen.nonce and not (entries and entries[0].first <= seen.last):
+        if seen.nonce and not view.filling and not (entries and entries[0].first <= seen.last):
             await self._find_missing(seen, entries)
         self._missing_since = None
         for entry in entries:
@@ -52,9 +52,12 @@ class RangeReader:
 
     async def _bridge(self, view: View, entry: AppendDocument) -> None:
         """Decides why something is missing before `entry`. Documents are only added after the newest, so it was
-        trimmed, or the history has changed."""
+        trimmed, or the history has changed, or a user of the database deleted it before the view was filled."""
         oldest = await self._reader.oldest()
-        if oldest is None or oldest.first < entry.first:
+        if oldest and oldest.first >= entry.first:
+            view.jump(oldest)
+            view.absorb(entry)
+        elif view.filling:
+            view.skip_to(entry)
+        else:
             raise HistoryChanged
-        view.jump(oldest)
-        view.absorb(entry)

@@ -54,6 +54,11 @@ class KnownRooms:
             self._register.note(message.room, (message.seq,))
         self._register.reached(entry.last)
 
+    def note_hole(self, last: int) -> None:
+        """Notes that messages up to the seq `last` are missing although they were not trimmed: any room may have
+        had them, so `between` counts all up to there."""
+        self._register.begin(last)
+
     def forget(self, trimmed: int) -> None:
         """Forgets the rooms that have been empty for longest, if more than `empty_rooms` are empty. Empty are
         rooms without messages after the seq `trimmed`."""

@@ -137,8 +137,10 @@ class MongoTail:
         known = await mongodb_state.load_rooms(self._store)
         rooms = KnownRooms(known, state.forgotten, self._empty_rooms, register)
         self._view = View(self._consumers, rooms, self.own_writes, state.counted, state.timed_after)
+        self._view.filling = True
         self._saved_upto = 0
         await self.catch_up()
+        self._view.filling = False
         self._view.trim(trimmed)
         self.epoch, self._history_changed = state.epoch, False
         self._outage.end()

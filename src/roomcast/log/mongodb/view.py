@@ -51,6 +51,9 @@ class View:
         """Message times start over after this seq, because a new epoch was requested; 0 if none was."""
         self.abandoned = False
         """Whether another view has replaced this one, which then tells the consumers nothing more."""
+        self.filling = False
+        """Whether it is being read for the first time. Nothing of it was delivered then, so no document can
+        contradict it: one may be missing in the middle, deleted by a user of the database."""
         self._own_writes = own_writes
         """By nonce, this process's writes whose outcome is not known; `absorb` adds each one that it finds."""
         self._consumers = consumers
@@ -68,17 +71,23 @@ class View:
 
     def absorb(self, entry: AppendDocument) -> bool:
         """Adds `entry` if it is the next document, and ignores it if it was already seen. Returns False if
-        something is missing before it. Raises `HistoryChanged` if it belongs to another history."""
+        something is missing before it. Raises `HistoryChanged` if it belongs to another history, unless the view
+        is `filling`."""
         seen = self.seen
         if entry.last <= seen.last:
             self._compare(entry)
             return True
         if entry.first != seen.last + 1:
             return False
-        if seen.nonce and entry.previous_nonce and entry.previous_nonce != seen.nonce:
+        if seen.nonce and entry.previous_nonce and entry.previous_nonce != seen.nonce and not self.filling:
             raise HistoryChanged
         self._add(entry)
         return True
+
+    def skip_to(self, entry: AppendDocument) -> None:
+        """Adds `entry` although something is missing before it. Only while the view is `filling`."""
+        self.rooms.note_hole(entry.first - 1)
+        self._add(entry)
 
     def jump(self, oldest: DocumentEnds) -> None:
         """Continues at the document `oldest`: everything before it is trimmed, and some of that was never seen."""
@@ -97,10 +106,11 @@ class View:
                 self._consumers.push((), trimmed)
 
     def _compare(self, entry: AppendDocument) -> None:
-        """Compares a document whose seq was already seen with the newest one. Raises `HistoryChanged`."""
+        """Compares a document whose seq was already seen with the newest one. Raises `HistoryChanged`, unless the
+        view is `filling`."""
         if entry.last == self.seen.last and not self.seen.nonce:
             self.seen = _seen(entry)
-        if entry.first == self.seen.first and entry.nonce != self.seen.nonce:
+        if entry.first == self.seen.first and entry.nonce != self.seen.nonce and not self.filling:
             raise HistoryChanged
 
     def _add(self, entry: AppendDocument) -> None:

@@ -253,6 +253,8 @@ class PostgresWriter:
         except Exception:
             _log.exception("a step of trimming failed")
             self.trimmer.schedule(RETRY)
+        else:
+            self._recovered()
 
     def _failed(self, error: BaseException) -> None:
         if is_another_history(error):

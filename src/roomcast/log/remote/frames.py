@@ -80,7 +80,8 @@ class PeerReply(Struct, array_like=True, tag=7, frozen=True):
 
 
 class LogStatus(Struct, array_like=True, tag=0, frozen=True):
-    """The log's attributes. Follows the revocations at the start of a connection; sent again after each change."""
+    """The log's attributes. Follows the revocations at the start of a connection; sent again within a second of a
+    change."""
 
     name: str
     epoch: str

@@ -24,6 +24,10 @@ from roomcast.log.remote.worker_connection import WorkerConnection
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.message import Message
 
+STATUS_SECONDS = 1.0
+"""Seconds between two checks of the log's status: it also changes when a delete or a step of trimming fails, or
+succeeds again."""
+
 
 class LogServer:
     """One log for any number of workers; or no log, if each worker opens it by itself."""
@@ -37,6 +41,8 @@ class LogServer:
         self._messages: Sequence[Message] = ()
         self._encoded = Raw(encode(()))
         """The last encoded messages: one batch goes to many workers."""
+        self._check: asyncio.TimerHandle | None = None
+        """The next check of the status; none before a worker connects."""
 
     @property
     def log(self) -> Log:
@@ -50,6 +56,8 @@ class LogServer:
         set_up_socket(connected)
         revoked = await self._revocations()
         loop = asyncio.get_running_loop()
+        if self._check is None:
+            self._check_status(loop)
         await loop.create_unix_connection(lambda: WorkerConnection(self, worker, revoked), sock=connected)
         if await self._revocations() != revoked:  # they changed while it connected
             await self.tell_revocations()
@@ -89,8 +97,14 @@ class LogServer:
 
     def close(self) -> None:
         """Ends all connections. The log stays open."""
+        if self._check:
+            self._check.cancel()
         for connection in list(self._connections):
             connection.close()
+
+    def _check_status(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.tell_status()
+        self._check = loop.call_later(STATUS_SECONDS, self._check_status, loop)
 
     async def _revocations(self) -> RevocationList:
         return RevocationList(list(await self._log.revocations()) if self._log else [])

@@ -27,9 +27,10 @@ class FileGuard:
         if (now := monotonic()) >= self.check_at:
             if missing := self._files.missing():
                 raise LogUnavailable(
-                    f"{missing} was moved, removed or replaced: put it back, or start the server again."
+                    f"{missing} was moved, removed or replaced, or cannot be reached any more: put it back, or "
+                    "start the server again."
                 )
-            with suppress(FileNotFoundError):  # it was there a moment ago
+            with suppress(OSError):  # it was there a moment ago
                 self._files.check()
             self._refuse_truncated()
             self.check_at = now + CHECK_SECONDS

@@ -50,11 +50,13 @@ class DatabaseFiles:
         os.close(self._wal)
 
     def missing(self) -> str:
-        """The name of a file that was moved, removed or replaced; empty if there is none."""
+        """The name of a file that was moved, removed or replaced, or cannot be reached; empty if there is
+        none."""
         return next((os.path.basename(n) for n, inode in self._inodes.items() if _inode(n) != inode), "")
 
     def check(self) -> None:
-        """Finds out whether a file was emptied or cut short. Raises `OSError` if one is missing."""
+        """Finds out whether a file was emptied or cut short. Raises `OSError` if one cannot be reached, and
+        `apsw.Error`."""
         before, self._size = self._size, os.stat(self.database).st_size
         if self._size < before and self._size < self._least_size():
             self.truncated = os.path.basename(self.database)
@@ -118,6 +120,6 @@ class DatabaseFiles:
 def _inode(name: str) -> _Inode | None:
     try:
         found = os.stat(name)
-    except FileNotFoundError:
+    except OSError:  # it is gone, or its directory is, or this user may not look it up any more
         return None
     return found.st_dev, found.st_ino

@@ -31,6 +31,8 @@ from roomcast.model.retention import Retention
 
 TRIM_PAUSE = 0.005
 """Seconds of quiet before a step of trimming, so that no publish has to wait for it."""
+TRIM_RETRY = 1.0
+"""Seconds after a job that failed until a step of trimming is tried."""
 
 GATHERING_TURNS = 4
 """Turns of the loop between a commit and the next group. Meanwhile, clients that were just answered send their
@@ -183,7 +185,7 @@ class GroupCommit:
 
     def _committed(self, group: Sequence[PendingAppend], committed: Committed) -> None:
         # A commit that only answered known keys has written nothing.
-        if self.unwritable and committed.state != self._state:
+        if self.unwritable and (committed.state != self._state or committed.wrote):
             self.unwritable = ""
             _log.warning("The log can be written again: nothing is left to do.")
         before, self._state = self._state, committed.state
@@ -200,6 +202,9 @@ class GroupCommit:
             trace = None if isinstance(error, LogUnavailable) else error
             _log.error("The log cannot be written: %s", error, exc_info=trace)
         self.unwritable = str(error)
+        # On a quiet server nothing else would go on with the trimming, or find out that it can.
+        if self._more and self._trim_timer is None and self._ended is None:
+            self._trim_timer = self._loop.call_later(TRIM_RETRY, self._trim)
         for pending in group:
             # Each gets its own: a shared exception's traceback would grow with every task that raises it.
             pending.resolve(LogUnavailable(str(error)))

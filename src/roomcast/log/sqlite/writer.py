@@ -151,7 +151,7 @@ class SqliteWriter:
         sub, iss, before = revocation
         self._database.write("forget_revoked", {"oldest": oldest})
         self._database.write("revoke", {"sub": sub, "iss": iss or "", "before": before})
-        return self._unchanged((None,))
+        return self._unchanged((None,))._replace(wrote=True)
 
     def undo(self, error: Exception) -> None:
         """Undoes the last job, which raised `error`: nothing of it stays, and everything cached is read again."""
