@@ -31,7 +31,10 @@ _SUMMED = (
     *("roomcast_connections_limit", "roomcast_answer_bytes_limit"),
     *("process_resident_memory_bytes", "process_virtual_memory_bytes", "process_open_fds"),
 )
-_SMALLEST = ("roomcast_log_writable", "process_start_time_seconds", "roomcast_tail_position")
+_SMALLEST = (
+    *("roomcast_log_writable", "process_start_time_seconds"),
+    *("roomcast_tail_position", "roomcast_consumer_position"),
+)
 _COUNTING = ("counter", "histogram", "summary")
 
 Report = Mapping[str, Mapping[str, float]]
