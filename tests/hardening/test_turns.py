@@ -177,12 +177,14 @@ def batch(message: bytes) -> bytes:
     return b"[" + b",".join([message] * MAX_BATCH) + b"]"
 
 
+MANY_NUMBERS = b"".join(b"%d," % number for number in range(100, 12_000))
 BODIES = {
     "nested": b"[" * MEGABYTE,
     "batch": batch(b'{"room":"big","text":"%b"}' % (b"x" * 1000)),
     "small batch": batch(b'{"room":"big","text":"x"}'),
     "escapes": batch(b'{"room":"big","text":"%b"}' % (b"\\u00e4" * 160)),
     "numbers": batch(b'{"room":"big","data":[%b1]}' % (b"1.5e3," * 160)),
+    "many numbers": b"[%b]" % b",".join([b'{"room":"big","data":[%b1e000]}' % MANY_NUMBERS] * 2),
     "unknown fields": batch(b'{"room":"big","txet":"%b"}' % (b"x" * 900)),
     "white space": b'{"room":"big","data":[' + b" " * 1_000_000 + b"1]}",
     "escaped": b'{"room":"big","text":"' + b"\\u0061" * 63_000 + b'"}',

@@ -61,6 +61,7 @@ def test_histograms_are_added_up_by_their_buckets() -> None:
         ("roomcast_log_newest", 4),  # the largest
         ("roomcast_log_writable", 3),  # the smallest
         ("roomcast_tail_position", 3),
+        ("roomcast_consumer_position", 3),  # as that of consumers of one process that share a name
     ],
 )
 def test_a_gauge_is_added_up_or_its_largest_or_smallest_value_is_shown(name: str, merged: float) -> None:

@@ -399,6 +399,7 @@ def test_of_lines_the_one_that_was_cut_is_named() -> None:
 
 
 MEBIBYTE = 1 << 20
+MANY_NUMBERS = "".join(f"{number}," for number in range(100, 11_500))
 
 
 def filled(start: str, unit: str, end: str, size: int) -> str:
@@ -436,6 +437,7 @@ HARD = {
     "brackets of data": lambda size: batch_of("[", "[],", "1]", size),
     "nested data": lambda size: batch_of("[", "[" * 90 + "]" * 90 + ",", "1]", size),
     "floats of data": lambda size: batch_of("[", "1.7976931348623157e308,", "1]", size),
+    "many numbers of data": lambda size: batch_of("[", MANY_NUMBERS, "1e000]", size),
     "strings of data": lambda size: batch_of("[", '"[\\"",', "1]", size),
     "white space": lambda size: filled("", " ", "1", size),
 }
@@ -486,6 +488,11 @@ def test_a_large_batch_is_parsed_in_steps_that_the_caller_can_pause_between() ->
     small = b"[%b]" % b",".join([b'{"room":"a","text":"x"}'] * 1_000)
     assert taken(draft.json_steps(small, MAX_MESSAGE))[0] >= 5
     assert taken(draft.json_steps(one.encode(), MAX_MESSAGE)) == (0, parse(one))
+
+
+def test_each_of_several_large_messages_is_a_step_of_its_own() -> None:
+    one = json.dumps({"room": "a", "text": "x" * 60_000})
+    assert taken(draft.line_steps("\n".join([one] * 4).encode(), MAX_MESSAGE))[0] == 3
 
 
 def taken(steps: draft.Steps) -> tuple[int, draft.PublishRequest]:

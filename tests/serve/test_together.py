@@ -117,13 +117,16 @@ def test_a_worker_that_stands_still_is_named_and_the_server_stays_ready(server: 
             follower.until("data: ")
         with each_worker(server) as workers:
             wait_for(lambda: len(listed(workers[1])["followers"]) == 2, "these followers alone")
+            opened = metric(workers[1], "roomcast_streams_opened_total")
             pid = kill(server, "1", signal.SIGSTOP)
             try:
                 told, ready = listed(workers[1]), workers[1].get("/readyz")
+                shown = metric(workers[1], "roomcast_streams_opened_total")
             finally:
                 os.kill(pid, signal.SIGCONT)
             assert ([row["worker"] for row in told["followers"]], told["missing"]) == ([2], [1])
             assert (ready.status_code, ready.json()["missing"]) == (200, [1])
+            assert shown == opened
             assert ready.json()["detail"] == "worker 1: it does not answer"
             wait_for(lambda: listed(workers[1])["missing"] == [], "its answer")
             assert len(listed(workers[1])["followers"]) == 2
@@ -165,8 +168,12 @@ def test_metrics_are_those_of_the_server_and_never_fall(server: Running) -> None
         for client in workers:
             assert metric(client, "roomcast_messages_published_total") == published[0]
     assert [restarts(server, process) for process in ("log", "1", "2")] == [before[0], before[1] + 1, before[2]]
+    used = server.metric("process_cpu_seconds_total")
     wait_until_another(server, "log", kill(server, "log"))
     wait_for(lambda: restarts(server, "log") == before[0] + 1, "the next log process")
+    wait_for(lambda: "\nroomcast_messages_published" in server.get("/metrics").text, "the counts of all workers")
+    assert server.metric("roomcast_messages_published_total") == published[0]
+    assert server.metric("process_cpu_seconds_total") >= used
 
 
 def restarts(server: Running, process: str) -> float:
@@ -183,6 +190,7 @@ def test_max_followers_counts_those_of_all_workers(server: Running) -> None:
             streams += stack.enter_context(following(workers, "/messages?room=many"))
         for stream in streams:
             stream.until("event: live")
+        assert server.metric("roomcast_followers_limit") == 6
 
         def is_full() -> bool:
             with each_worker(server) as workers:

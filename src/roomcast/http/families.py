@@ -115,7 +115,7 @@ def _rules(retention: Retention) -> Iterable[Metric]:
 
 
 def _of_publishing(engine: Engine) -> Iterable[Metric]:
-    yield _counter("messages_published", "Messages stored by this process.", engine.published)
+    yield _counter("messages_published", "Messages stored by this server.", engine.published)
     yield _histogram("append_seconds", "Time from append to durable, of each request.", engine.append_times)
     yield _gauge("log_writable", "Whether the last write to the log succeeded.", not engine.log.unwritable)
     if isinstance(engine.log, HasOutbox):
@@ -149,11 +149,17 @@ def _of_streams(engine: Engine) -> Iterable[Metric]:
         "Messages of the log that the slowest stream has yet to pass.",
         streams.farthest_behind,
     )
-    yield _gauge("followers_limit", "Maximum number of streams of this process.", engine.followers_limit)
+    yield _gauge("followers_limit", "Maximum number of streams.", _followers_limit(engine))
     yield _counter("streams_opened", "Streams opened.", streams.opened)
     yield _labelled("streams_ended", "Streams ended.", "reason", dict.fromkeys(ENDINGS, 0) | streams.endings)
     yield _labelled("gaps", "Gaps told to followers.", "reason", dict.fromkeys(GAP_REASONS, 0) | streams.gaps)
     yield _counter("log_reads", "Pages read from the log for streams.", streams.replay.reads)
+
+
+def _followers_limit(engine: Engine) -> int:
+    """The limit of all workers together: they share `--max-followers`."""
+    most = engine.followers_limit * engine.worker_group.workers
+    return min(engine.settings.max_followers or most, most)
 
 
 def _of_connections(engine: Engine) -> Iterable[Metric]:
@@ -164,9 +170,7 @@ def _of_connections(engine: Engine) -> Iterable[Metric]:
     for state, number in (dict.fromkeys(STATES, 0) | engine.connected()).items():
         connections.add_metric([state], number)
     yield connections
-    yield _gauge(
-        "connections_limit", "Maximum number of connections of this process.", engine.settings.connections_limit
-    )
+    yield _gauge("connections_limit", "Maximum number of connections.", engine.settings.connections_limit)
 
 
 def _of_answers(engine: Engine) -> Iterable[Metric]:

@@ -1,12 +1,13 @@
 """Merges the metrics of several workers into those of one server.
 
 Counters and histograms are added up, as are the gauges of connections, followers, answers and the process. For
-other gauges the largest value is taken, for a few the smallest. Counts of dead workers are kept: Prometheus would
-read a falling sum as a restart and compute wrong rates."""
+other gauges the largest value is taken, for a few the smallest. Counts of workers that are dead or do not answer
+are kept, and no counter is shown while some of them are unknown: Prometheus would read a falling sum as a restart
+and compute wrong rates."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,15 +22,27 @@ from roomcast.delivery.worker_group import Peers
 COUNTERS, SUMS, LARGEST, SMALLEST, SEPARATE = "counters", "sums", "largest", "smallest", "separate"
 """The parts of a report: sums that outlive their worker, sums of living workers, values of which the largest is
 taken, or the smallest, and values shown for each process."""
+LAST = "last"
+"""The last reports of workers by their numbers, without their gauges: a part of the log process's report alone."""
+CPU_SECONDS = '["process_cpu_seconds","process_cpu_seconds_total",[]]'
+"""The key of the processor time among `COUNTERS`."""
 _SUMMED = (
     *("roomcast_connections", "roomcast_followers", "roomcast_followers_behind", "roomcast_answer_bytes"),
-    *("roomcast_connections_limit", "roomcast_answer_bytes_limit", "roomcast_followers_limit"),
+    *("roomcast_connections_limit", "roomcast_answer_bytes_limit"),
     *("process_resident_memory_bytes", "process_virtual_memory_bytes", "process_open_fds"),
 )
-_SMALLEST = ("roomcast_log_writable", "process_start_time_seconds", "roomcast_tail_position")
+_SMALLEST = (
+    *("roomcast_log_writable", "process_start_time_seconds"),
+    *("roomcast_tail_position", "roomcast_consumer_position"),
+)
 _COUNTING = ("counter", "histogram", "summary")
 
 Report = Mapping[str, Mapping[str, float]]
+
+
+def is_of_an_earlier_process(report: Report, other: Report) -> bool:
+    """Whether `report` is that of a predecessor of the process that the `other` one is of."""
+    return report[SEPARATE]["restarts"] < other[SEPARATE]["restarts"]
 
 
 def of_this_process() -> Sequence[Metric]:
@@ -76,6 +89,14 @@ def of_kernel(process: Iterable[Metric]) -> Mapping[str, float]:
     }
 
 
+def summed(families: Iterable[Metric], reports: Mapping[int, Report], siblings: Collection[int]) -> list[Metric]:
+    """Those of the `families` whose sums are known from `reports`: without counters and histograms while the log
+    process is away, or has not heard of one of the `siblings` that does not answer."""
+    lasts = _lasts(reports)
+    known = 0 in reports and all(number in reports or number in lasts for number in siblings)
+    return [family for family in families if known or family.type not in _COUNTING]
+
+
 def merge(families: Iterable[Metric], own: int, reports: Mapping[int, Report]) -> list[Metric]:
     """The `families` of the answering process, with the merged numbers of all. The `reports` are by worker number;
     `own` is that of the answering process, and 0 that of the log process."""
@@ -85,11 +106,19 @@ def merge(families: Iterable[Metric], own: int, reports: Mapping[int, Report]) -
     values: dict[str, float] = {}
     for number in sorted(reports, key=lambda number: number != own):
         _add(values, reports[number])
+    for number, last in _lasts(reports).items():
+        if number not in reports or is_of_an_earlier_process(last, reports[number]):
+            _add(values, {COUNTERS: last[COUNTERS]})
     for key, value in values.items():
         name, sample, labels = msgspec.json.decode(key)
         if name in found:
             found[name].samples.append(Sample(sample, dict(labels), value))
     return [*found.values(), *_of_each(reports)]
+
+
+def _lasts(reports: Mapping[int, Any]) -> Mapping[int, Report]:
+    lasts: Mapping[int, Report] = reports.get(0, {}).get(LAST, {})
+    return lasts
 
 
 def _add(values: dict[str, float], report: Report) -> None:

@@ -67,7 +67,8 @@ async def _of_all(
 ) -> list[Metric]:
     own = merged_metrics.report(families, merged_metrics.separate_numbers(engine, peers, process))
     reports = {number: report for number, report in await peers.ask(TOPIC, own) if report}
-    return merged_metrics.merge(families, peers.number, {peers.number: own, **reports})
+    reports[peers.number] = own
+    return merged_metrics.merge(merged_metrics.summed(families, reports, peers.siblings), peers.number, reports)
 
 
 def _as_text(families: Sequence[Metric], file: str) -> bytes:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from roomcast.model.settings.anonymous import AnonymousGrants, quota_of
 from roomcast.model.settings.kinds import Rate
+from roomcast.model.settings.limits import PUBLISH_RATE
 from roomcast.model.settings.units import parse_rate, parse_seconds, parse_size
 
 
@@ -110,6 +114,14 @@ def test_a_rate_is_times_a_second(text: str, rate: float) -> None:
 def test_a_bad_rate_is_refused_with_examples(text: str) -> None:
     with pytest.raises(ValueError, match=r"^must be a rate, such as 20 or 20/s"):
         parse_rate(text)
+
+
+@given(st.floats(1 / 86_400, 1e6))
+@example(0.001)
+@example(1 / 600)
+def test_a_rate_is_the_same_for_strangers_as_for_a_key(rate: float) -> None:
+    texts = AnonymousGrants().check({"publish_rate": rate})
+    assert quota_of(texts).publish_rate == PUBLISH_RATE.check(rate) == rate
 
 
 @pytest.mark.parametrize("value", [float("nan"), True, [1]])

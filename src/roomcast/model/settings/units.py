@@ -21,7 +21,9 @@ _MILLISECONDS = (86_400_000, 3_600_000, 60_000, 1_000, 1)
 _NUMBER = r"[0-9]{1,18}(?:\.[0-9]{1,9})?"
 _SIZE = re.compile(rf"({_NUMBER}) ?([A-Za-z]*)")
 _PLAIN = re.compile(_NUMBER)
-_RATE = re.compile(rf"({_NUMBER})(?:/([smhd]))?")
+_RATE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,20})?(?:e-[0-9]{1,3})?)(?:/([smhd]))?")
+"""A number of the file may become text before it is read (`anonymous`), so Python's form of any float is a rate:
+`0.0016666666666666668`, `1e-05`."""
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _TIME = re.compile("".join(rf"(?:({_NUMBER}){unit})?" for unit in ("d", "h", "m", "s", "ms")))
 

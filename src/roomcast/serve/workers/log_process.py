@@ -16,14 +16,14 @@ from roomcast.model.settings import Settings
 from roomcast.serve.banner import contents
 from roomcast.serve.memory import trim_heap_regularly
 from roomcast.serve.rules import reloadable_rules
-from roomcast.serve.workers.orders import Channel, Order, Report, StartDone
+from roomcast.serve.workers.orders import Channel, Keep, Order, Past, Report, StartDone
 from roomcast.serve.workers.retired import RetiredCounts
 from roomcast.serve.workers.supervisor_link import SupervisorLink
 
 
-async def run_log_process(settings: Settings, channel: Channel[Report, Order], restarts: int) -> None:
+async def run_log_process(settings: Settings, channel: Channel[Report, Order], past: Past) -> None:
     """Keeps the log that `settings` name until the supervisor, on `channel`, ends this process, after the workers.
-    `restarts` counts the log processes before this one. Raises `LogUnusable`."""
+    `past` is that of the log processes before this one. Raises `LogUnusable`."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):  # a terminal sends them to all processes at once
         signal.signal(number, signal.SIG_IGN)
@@ -36,7 +36,7 @@ async def run_log_process(settings: Settings, channel: Channel[Report, Order], r
         await log.close()
         log = None
     server = LogServer(log)
-    RetiredCounts(restarts).join(server.exchange, TOPIC)
+    RetiredCounts(past, lambda counts: supervisor.report(Keep(counts))).join(server.exchange, TOPIC)
     supervisor.on_connection(server.connect)
     if log:
         supervisor.parts.append(reloadable_rules(log, server.tell_status))

@@ -8,7 +8,7 @@ import socket
 from collections import deque
 from collections.abc import Iterator
 from struct import Struct
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from roomcast.model.settings import Settings
 
@@ -82,12 +82,29 @@ class NeedsLog(NamedTuple):
     """From a worker that needs a connection to the log process."""
 
 
+class Keep(NamedTuple):
+    """From a process that wants its successor to have `value`."""
+
+    value: Any
+
+
 Order = Connect | Prepare | Apply | Forget | Drain | Ping
 """From the supervisor."""
-Report = Pong | StartDone | StartFailed | Verdict | NeedsLog
+Report = Pong | StartDone | StartFailed | Verdict | NeedsLog | Keep
 """From a child process."""
 Sent = TypeVar("Sent", Order, Report)
 Received = TypeVar("Received", Order, Report)
+
+
+class Past(NamedTuple):
+    """What a process is told of the earlier ones with its number."""
+
+    restarts: int = 0
+    """How many there were."""
+    cpu_seconds: float = 0.0
+    """The processor time of all of them."""
+    kept: Any = None
+    """The value of the last `Keep`; None if there was none."""
 
 
 class Channel(Generic[Sent, Received]):

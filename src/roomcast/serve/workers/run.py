@@ -25,12 +25,12 @@ from roomcast.serve.rights import reloadable_rights
 from roomcast.serve.tls import Tls
 from roomcast.serve.workers.child import LOG_PROCESS, Main
 from roomcast.serve.workers.log_process import run_log_process
-from roomcast.serve.workers.orders import Channel, Order, Report
+from roomcast.serve.workers.orders import Channel, Order, Past, Report
 from roomcast.serve.workers.supervisor import Supervisor
 from roomcast.serve.workers.worker import run_worker
 
-Serving = Callable[[Settings, Channel[Report, Order], int], Coroutine[Any, Any, None]]
-"""Serves in a child, given the settings in force, its channel, and how often it was restarted before."""
+Serving = Callable[[Settings, Channel[Report, Order], Past], Coroutine[Any, Any, None]]
+"""Serves in a child, given the settings in force, its channel, and the past of its number."""
 
 
 def supervise(
@@ -64,19 +64,19 @@ def supervise(
 
 
 def _working(number: int, workers: int, endpoints: Sequence[Endpoint], guard: Guard, tls: Tls | None) -> Serving:
-    return lambda settings, channel, restarts: run_worker(
-        number, workers, restarts, settings, channel, endpoints, guard, tls
+    return lambda settings, channel, past: run_worker(
+        number, workers, past.restarts, settings, channel, endpoints, guard, tls
     )
 
 
-def _main(process: str, serving: Serving) -> Callable[[Settings, int], Main]:
+def _main(process: str, serving: Serving) -> Callable[[Settings, Past], Main]:
     """Makes the main function of a child, as `Supervisor` needs it; `process` is its name in the log lines."""
 
-    def main(settings: Settings, restarts: int, channel: Channel[Report, Order]) -> None:
+    def main(settings: Settings, past: Past, channel: Channel[Report, Order]) -> None:
         lines = log_to_stderr(settings.log_format, settings.access_log, settings.log_level, process)
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(serving(settings, channel, restarts))
+                runner.run(serving(settings, channel, past))
         except CannotStart:
             raise
         except Exception as error:  # Python would print it without redaction
@@ -86,4 +86,4 @@ def _main(process: str, serving: Serving) -> Callable[[Settings, int], Main]:
             sys.stderr.flush()
             lines.end()
 
-    return lambda settings, restarts: partial(main, settings, restarts)
+    return lambda settings, past: partial(main, settings, past)

@@ -13,7 +13,7 @@ import selectors
 import signal
 import socket
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -24,7 +24,17 @@ from roomcast.serve.reload import Reload
 from roomcast.serve.systemd import ALIVE, READY, STOPPING, notify, watchdog_seconds
 from roomcast.serve.workers import watch
 from roomcast.serve.workers.child import LOG_PROCESS, Child, Main, fork
-from roomcast.serve.workers.orders import Drain, NeedsLog, Pong, Report, StartDone, StartFailed, Verdict
+from roomcast.serve.workers.orders import (
+    Drain,
+    Keep,
+    NeedsLog,
+    Past,
+    Pong,
+    Report,
+    StartDone,
+    StartFailed,
+    Verdict,
+)
 from roomcast.serve.workers.reloading import Reloading
 from roomcast.serve.workers.signals import Signals
 from roomcast.serve.workers.worker_sockets import WorkerSockets
@@ -34,9 +44,9 @@ _END_SECONDS = 9.0
 _MIN_LIFE_SECONDS = 1.0
 """A process that lived for less than this is restarted only after as long a delay: it may fail repeatedly."""
 
-Mains = Mapping[int, Callable[[Settings, int], Main]]
-"""By process number: returns the main function of a process, given the settings in force and how often a process
-with that number was restarted before."""
+Mains = Mapping[int, Callable[[Settings, Past], Main]]
+"""By process number: returns the main function of a process, given the settings in force and the past of that
+number."""
 
 logger = logging.getLogger("roomcast.server")
 
@@ -58,8 +68,8 @@ class Supervisor:
         self._sockets = WorkerSockets(endpoints)
         self._started = started
         self._children: dict[int, Child] = {}
-        self._restarts: Counter[int] = Counter()
-        """How often each process was restarted."""
+        self._past: defaultdict[int, Past] = defaultdict(Past)
+        """The earlier processes of each number."""
         self._restart_at: dict[int, float] = {}
         """When each ended process is restarted, in monotonic seconds."""
         self._unconnected: set[int] = set()
@@ -135,7 +145,8 @@ class Supervisor:
     def _restart(self, number: int) -> None:
         del self._restart_at[number]
         if not self._ending:
-            self._restarts[number] += 1
+            past = self._past[number]
+            self._past[number] = past._replace(restarts=past.restarts + 1)
             self._start(number)
 
     def _start(self, number: int) -> None:
@@ -145,7 +156,7 @@ class Supervisor:
             *self._sockets.closers_for(number),
             *(self._signals.close, self._selector.close),
         ]
-        main = self._mains[number](self._settings, self._restarts[number])
+        main = self._mains[number](self._settings, self._past[number])
         child = self._children[number] = fork(number, main, close)
         self._selector.register(child.channel.socket, selectors.EVENT_READ, lambda: self._listen_to(child))
         for worker in [*self._unconnected] if number == LOG_PROCESS else [number]:
@@ -165,13 +176,16 @@ class Supervisor:
         """Notes which processes have ended."""
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if not pid:
                 return
             for child in [child for child in self._children.values() if child.pid == pid]:
                 self._listen_to(child)  # it may have reported why
+                past = self._past[child.number]
+                spent = past.cpu_seconds + used.ru_utime + used.ru_stime
+                self._past[child.number] = past._replace(cpu_seconds=spent)
                 self._note_end(child, os.waitstatus_to_exitcode(status))
 
     def _note_end(self, child: Child, status: int) -> None:
@@ -224,6 +238,8 @@ class Supervisor:
             self._hear_failure(child, report)
         elif isinstance(report, Pong):
             child.unanswered = 0
+        elif isinstance(report, Keep):
+            self._past[child.number] = self._past[child.number]._replace(kept=report.value)
         elif isinstance(report, NeedsLog):
             self._connect(child.number)
         elif isinstance(report, Verdict):
