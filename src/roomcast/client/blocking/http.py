@@ -123,8 +123,9 @@ class Http:
 def _new_client(options: HttpOptions, proxy: Proxy, for_streams: bool) -> httpx.Client:
     arguments = options.for_client(_check_response, for_streams)
     if options.reads_environment(proxy):
-        own = for_transport(arguments)
-        arguments["transport"] = Routed(lambda proxy: httpx.HTTPTransport(proxy=proxy, **own))
+        arguments["transport"] = Routed(
+            lambda proxy, tls: httpx.HTTPTransport(proxy=proxy, **for_transport(arguments, tls))
+        )
     return httpx.Client(proxy=proxy, **arguments)
 
 
