@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -29,6 +30,11 @@ Serve = Callable[..., Running]
 
 settings.register_profile("untimed", deadline=None)  # an example may take longer on a busy machine
 settings.load_profile("untimed")
+
+# The tests start hundreds of servers and commands. Without cached bytecode each of them compiles all modules of
+# roomcast again, which takes longer than everything else that it does.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell lets the background jobs of a script ignore SIGINT (POSIX, Shell Command Language, 2.11). The servers

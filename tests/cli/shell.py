@@ -11,6 +11,7 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Sequence
 from fcntl import ioctl
 from types import TracebackType
 from typing import Self
@@ -30,11 +31,15 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run(
-    *arguments: str, url: str | None = None, input: bytes | str = b"", **env: str
+    *arguments: str,
+    url: str | None = None,
+    input: bytes | str = b"",
+    program: Sequence[str] = ROOMCAST,
+    **env: str,
 ) -> subprocess.CompletedProcess[str]:
     """Runs a program that ends by itself, in pipes."""
     done = subprocess.run(
-        [*ROOMCAST, *arguments],
+        [*program, *arguments],
         input=input.encode() if isinstance(input, str) else input,
         env=environment(**({"ROOMCAST_URL": url} if url else {}), **env),
         capture_output=True,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.certificate import Certificate
 from tests.cli.shell import TO_THE_END, run
 from tests.client.scripted import ScriptedServer, aside
-from tests.conftest import require
 from tests.running import PATIENCE
 
 COMMANDS = [
@@ -75,15 +74,8 @@ def test_the_error_for_a_malformed_header_in_the_environment_does_not_show_it() 
 
 
 @pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A self-signed certificate with its key."""
-    key, signed = tmp_path / "key.pem", tmp_path / "signed.pem"
-    new = [require("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
-    new += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(signed)]
-    subprocess.run(new, check=True, capture_output=True, timeout=PATIENCE)
-    both = tmp_path / "both.pem"
-    both.write_text(key.read_text() + signed.read_text())
-    return both
+def certificate(tmp_path: Path) -> Certificate:
+    return Certificate(tmp_path)
 
 
 class Page(BaseHTTPRequestHandler):
@@ -118,7 +110,7 @@ def page(request: pytest.FixtureRequest) -> Iterator[ThreadingHTTPServer]:
     kind = type("OnePage", (Page,), {"status": getattr(request, "param", 404)})
     server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
@@ -126,10 +118,10 @@ def page(request: pytest.FixtureRequest) -> Iterator[ThreadingHTTPServer]:
 
 @BY_NAME
 def test_an_untrusted_certificate_is_reported_with_the_remedy(
-    page: ThreadingHTTPServer, certificate: Path, command: list[str]
+    page: ThreadingHTTPServer, certificate: Certificate, command: list[str]
 ) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate)
+    context.load_cert_chain(certificate.cert, certificate.key)
     # Each connection's thread does its own handshake, so that a broken one does not stop the others.
     page.socket = context.wrap_socket(page.socket, server_side=True, do_handshake_on_connect=False)
     url = f"https://127.0.0.1:{page.server_port}"
@@ -139,7 +131,7 @@ def test_an_untrusted_certificate_is_reported_with_the_remedy(
     assert "certificate" in done.stderr
     assert "not trusted" in done.stderr
     assert "SSL_CERT_FILE" in done.stderr
-    done = run(*at(url, command), input=LINE, SSL_CERT_FILE=str(certificate))
+    done = run(*at(url, command), input=LINE, SSL_CERT_FILE=str(certificate.cert))
     assert "404" in done.stderr, "the certificate is trusted now, and the page is answered"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
@@ -17,11 +18,11 @@ from roomcast.client.awaiting.driver import AsyncDriver
 from roomcast.client.awaiting.http import AsyncHttp
 from roomcast.client.blocking.driver import Driver
 from roomcast.client.blocking.http import Http
-from roomcast.client.http import HttpOptions, OutgoingRequest
+from roomcast.client.http import HttpOptions, OutgoingRequest, for_transport
 from roomcast.client.sse import Pause, aconnect, connect
 from roomcast.client.stream_state import StreamState
 from tests.client.conftest import Listen, MakeClient
-from tests.client.scripted import END, aside
+from tests.client.scripted import END, ScriptedServer, aside
 from tests.running import PATIENCE
 from tests.silent import leaves, silent
 
@@ -491,3 +492,33 @@ async def test_an_async_restart_in_a_pause_leaves_the_ended_connection_alone() -
 async def test_a_request_that_is_cancelled_during_its_handshake_closes_its_connection() -> None:
     async with silent() as server, AsyncClient(server.url) as client:
         await leaves(server, client.rooms())
+
+
+class Loaded(Exception):
+    """The certificates of all authorities were to be loaded."""
+
+
+def test_certificates_are_loaded_for_https_only(
+    client: MakeClient, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading them takes 50 ms, which is half of what `roomcast publish` takes."""
+
+    def load(**_: object) -> None:
+        raise Loaded
+
+    monkeypatch.setattr(ssl, "create_default_context", load)
+    one = client(scripted.url.removesuffix("/events"))
+    calling = aside(one.rooms)
+    scripted.next().answer("200 OK", body=b'{"rooms":[]}')
+    assert calling.result(PATIENCE) == []
+    calling = aside(one.rooms)
+    scripted.next().answer("307 Temporary Redirect", "Location: https://127.0.0.1:9/rooms")
+    with pytest.raises(Loaded):
+        calling.result(PATIENCE)
+
+
+def test_plain_http_trusts_no_certificate() -> None:
+    context = for_transport({"verify": True}, tls=False)["verify"]
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert context.get_ca_certs() == []
+    assert for_transport({"verify": True}, tls=True) == {"verify": True}

@@ -19,10 +19,12 @@ class Load(Attack):
     The followers never cut their connections themselves: only the test or the server ends them.
     """
 
-    def __init__(self, server: Running, keyed: float = 0.7, pause: float = 0.02, seed: int = 1) -> None:
+    def __init__(
+        self, server: Running, keyed: float = 0.7, pause: float = 0.02, seed: int = 1, publishers: int = 4
+    ) -> None:
         """`keyed` is the share of posts with an idempotency key, `pause` the mean seconds between two posts of
         a publisher."""
-        plan = Plan(followers=20, rooms=4, pause=pause, life=0.5, deletes=False, seed=seed)
+        plan = Plan(followers=20, publishers=publishers, rooms=4, pause=pause, life=0.5, deletes=False, seed=seed)
         super().__init__(Target("127.0.0.1", server.port, tls=False, prefix=""), plan)
         self.random = Random(seed)
         self._keyed = keyed

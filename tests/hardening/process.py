@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -26,6 +27,16 @@ def cpu_seconds(pid: int) -> float:
     """CPU seconds of a process in user mode and in the kernel, with all its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def waited_seconds(pid: int) -> float:
+    """Seconds for which threads of a process could have run, but no processor was free: the second field of
+    schedstat (proc(5)). 0 on a kernel that does not count it."""
+    waited = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # the thread has ended
+            waited += int((thread / "schedstat").read_text().split()[1])
+    return waited / 1e9
 
 
 def tcp_bytes() -> int:

@@ -31,13 +31,26 @@ def closed(server: Running, reason: str) -> float:
     return server.metric(f'roomcast_connections_closed_total{{reason="{reason}"}}')
 
 
+_WATCHFUL = """
+from roomcast.http import context
+context.LOOK_SECONDS = 0.2
+from roomcast.cli.main import main
+main()
+"""
+"""A server that looks at its connections every 0.2 s, and not every five: after that it writes its warnings."""
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     """Starts a server that may have 1,024 files open."""
     running: list[Running] = []
 
-    def begin(*options: str, files: int = FILES, certificate: Certificate | None = None) -> Running:
-        server = start_roomcast(tmp_path, "--no-access-log", *options, files=files, certificate=certificate)
+    def begin(
+        *options: str, files: int = FILES, certificate: Certificate | None = None, watchful: bool = True
+    ) -> Running:
+        program = ("-c", _WATCHFUL) if watchful else ("-m", "roomcast")
+        options = ("--no-access-log", *options)
+        server = start_roomcast(tmp_path, *options, files=files, certificate=certificate, program=program)
         running.append(server)
         return server
 
@@ -144,7 +157,7 @@ def test_point_4_a_server_without_a_free_file_neither_spins_nor_stays_stuck(
 ) -> None:
     """The file limit is lowered while the server runs, so that it cannot accept connections until its next
     check of all connections closes some."""
-    server = start(certificate=Certificate(tmp_path) if over == "TLS" else None)
+    server = start(certificate=Certificate(tmp_path) if over == "TLS" else None, watchful=False)
     pid, port = server.process.pid, int(server.port)
     with crowd(port, b"", 800), contextlib.ExitStack() as stack:
         wait_for(lambda: open_files(pid) > 800, "all connections")

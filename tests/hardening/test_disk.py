@@ -8,10 +8,10 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -24,6 +24,9 @@ from tests.running import PATIENCE, Running, wait_for
 
 HEARTBEAT = ("--heartbeat", "0.5")
 CYCLES = 3
+MANY: Mapping[str, Any] = {"publishers": 16, "pause": 0.1}
+"""As many posts as from few publishers, but each waits two seconds after a refusal, as the server asks: few would
+take long to be refused ten times."""
 PAGE = {"accept": "application/json"}
 
 
@@ -183,7 +186,7 @@ def test_a_server_that_cannot_store_says_so_and_is_ready_for_followers(trouble: 
 
 
 async def test_a_disk_that_comes_and_goes_leaves_no_hole_and_ends_no_stream(trouble: Trouble) -> None:
-    async with Load(trouble.server, keyed=0.3) as load:
+    async with Load(trouble.server, keyed=0.3, **MANY) as load:
         for _ in range(CYCLES):
             await load.hold(10)
             trouble.begin()
@@ -195,11 +198,9 @@ async def test_a_disk_that_comes_and_goes_leaves_no_hole_and_ends_no_stream(trou
 
 
 async def test_a_disk_that_fails_now_and_then_leaves_no_hole(serve: Serve, tmp_path: Path) -> None:
-    """One call in fifty fails, reads included: a stream that the log cannot serve is sent away, and comes back.
-    The four publishers wait two seconds after each refusal, as the server asks, so sixteen refusals take about
-    eight."""
+    """One call in fifty fails, reads included: a stream that the log cannot serve is sent away, and comes back."""
     faults = Faults(serve, tmp_path)
-    async with Load(faults.server, keyed=0.3) as load:
+    async with Load(faults.server, keyed=0.3, **MANY) as load:
         faults.begin(WRITES, SYNCS, READS, probability=0.02)
         await load.be_refused(16)
         faults.end(WRITES, SYNCS, READS)
@@ -244,7 +245,7 @@ async def test_a_message_that_would_be_gone_with_its_file_is_not_acknowledged(
     wait."""
     server = serve(*HEARTBEAT)
     file, aside = tmp_path / f"test.db{suffix}", tmp_path / "aside"
-    async with Load(server) as load:
+    async with Load(server, **MANY) as load:
         await load.hold(10)
         file.rename(aside)
         await load.be_refused(10)

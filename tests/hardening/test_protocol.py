@@ -7,17 +7,19 @@ during the attack and after it.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import statistics
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from random import Random
 
 import pytest
 
-from tests.hardening.process import open_files, resident_bytes
+from tests.hardening.process import open_files, resident_bytes, waited_seconds
 from tests.hardening.tasks import TELLING, tasks_of
 from tests.observer import Observer
 from tests.raw import JSON, post, request
@@ -39,10 +41,21 @@ context.LOOK_SECONDS = 0.1
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A server that gives each request one second, and reports how many tasks it has."""
-    program = ("-c", _IMPATIENT + TELLING)
-    running = start_roomcast(tmp_path_factory.mktemp("server"), "--no-access-log", program=program)
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server that gives each request one second."""
+    yield from _started(tmp_path_factory.mktemp("impatient"), _IMPATIENT)
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server with its own time limits, for requests that it must answer: on a busy machine, hundreds of clients
+    may need more than a second for whole requests, too."""
+    yield from _started(tmp_path_factory.mktemp("patient"), "")
+
+
+def _started(folder: Path, changes: str) -> Iterator[Running]:
+    """Runs a server that reports how many tasks it has."""
+    running = start_roomcast(folder, "--no-access-log", program=("-c", changes + TELLING))
     yield running
     said = running.said()
     assert "Traceback" not in said, said[said.index("Traceback") :][:3000]
@@ -50,7 +63,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 class Healthy:
-    """A follower and a publisher that behave well, and measure how long a message takes."""
+    """A follower and a publisher that behave well, and measure how long a message takes. The time for which the
+    server and this process waited for a free processor is not counted: that is the machine's, and none on an idle
+    one."""
 
     def __init__(self, server: Running) -> None:
         self.delays: list[float] = []
@@ -72,12 +87,16 @@ class Healthy:
         with Observer(self._server.port, "/messages?room=healthy&replay=none") as follower:
             follower.until_live()
             while not self._over.is_set() or len(self.delays) < 10:
-                began = time.monotonic()
+                began = self._now()
                 stored = self._server.publish("still here?", "healthy")
                 assert follower.next().json == stored
-                self.delays.append(time.monotonic() - began)
+                self.delays.append(self._now() - began)
                 self.peak = max(self.peak, resident_bytes(self._server.process.pid))
                 self._over.wait(0.02)
+
+    def _now(self) -> float:
+        waited = waited_seconds(self._server.process.pid) + waited_seconds(os.getpid())
+        return time.monotonic() - waited
 
     def check(self) -> None:
         assert max(self.delays) < 2, sorted(self.delays)[-5:]
@@ -217,27 +236,29 @@ async def a_follower_that_goes_on_talking(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("attack", "connections"),
+    ("attack", "connections", "answered"),
     [
-        (half_a_request, 500),
-        (a_head_byte_by_byte, 500),
-        (a_body_byte_by_byte, 300),
-        (a_megabyte_of_header, 60),
-        (a_chunked_body_without_end, 60),
-        (trailers_without_end, 10),
-        (garbage, 500),
-        (pipelined_requests, 60),
-        (pages_that_nobody_reads, 60),
-        (answers_that_nobody_reads, 20),
-        (over_http_1_0, 500),
-        (a_follower_with_a_body, 100),
-        (a_follower_that_goes_on_talking, 30),
+        (half_a_request, 500, False),
+        (a_head_byte_by_byte, 500, False),
+        (a_body_byte_by_byte, 300, False),
+        (a_megabyte_of_header, 60, False),
+        (a_chunked_body_without_end, 60, False),
+        (trailers_without_end, 10, False),
+        (garbage, 500, False),
+        (pipelined_requests, 60, True),
+        (pages_that_nobody_reads, 60, False),
+        (answers_that_nobody_reads, 20, False),
+        (over_http_1_0, 500, True),
+        (a_follower_with_a_body, 100, True),
+        (a_follower_that_goes_on_talking, 30, True),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
 def test_clients_that_speak_http_badly_hold_up_nobody_and_leave_nothing(
-    server: Running, attack: Attack, connections: int
+    impatient: Running, patient: Running, attack: Attack, connections: int, answered: bool
 ) -> None:
+    """`answered`: whether the server must answer the requests, and not only end them."""
+    server = patient if answered else impatient
     pid = server.process.pid
     server.publish("x")
     before, files, tasks = resident_bytes(pid), open_files(pid), tasks_of(server)

@@ -141,16 +141,15 @@ async def test_writers_flat_out_share_one_dense_order_and_none_is_starved(mongo:
     url, tuning = mongo.url(), mongo.tuning._replace(check_seconds=MongoTuning().check_seconds)
     logs = [await mongodb.open_log(url, "", retention=Retention(), tuning=tuning) for _ in range(writers)]
     owner: dict[int, int] = {}
-
-    def turns() -> list[list[int]]:
-        """For each message the log that wrote it, grouped by turns."""
-        return [list(turn) for _, turn in groupby(owner[seq] for seq in sorted(owner))]
+    handovers = 0
 
     async def flat_out(which: int) -> None:
-        while len(turns()) < TURNS:
+        nonlocal handovers
+        while handovers < TURNS:
             for seq in seqs((await logs[which].append([draft()])).messages):
                 assert seq not in owner
                 owner[seq] = which
+                handovers += sum(owner.get(neighbour, which) != which for neighbour in (seq - 1, seq + 1))
 
     try:
         async with asyncio.timeout(60):
@@ -159,7 +158,8 @@ async def test_writers_flat_out_share_one_dense_order_and_none_is_starved(mongo:
         for log in logs:
             await log.close()
     assert sorted(owner) == list(range(1, len(owner) + 1))
-    shares = Counter(chain(*turns()[2 * writers : -1]))
+    turns = [list(turn) for _, turn in groupby(owner[seq] for seq in sorted(owner))]
+    shares = Counter(chain(*turns[2 * writers : -1]))
     assert min(shares[which] for which in range(writers)) >= shares.total() / (1.5 * writers), shares
 
 

@@ -284,7 +284,7 @@ def test_a_stop_ends_every_stream_with_a_retry_delay(start: Callable[..., Way]) 
     for follower in followers:
         follower.until_live()
     stored = way.publish("the last")
-    assert way.running.terminate() == 0
+    way.running.process.send_signal(signal.SIGTERM)
     retries = set()
     for follower in followers:
         assert follower.next().json == stored
@@ -293,6 +293,7 @@ def test_a_stop_ends_every_stream_with_a_retry_delay(start: Callable[..., Way]) 
         assert follower.leftover == [f"retry: {follower.retry}"]
         retries.add(follower.retry)
         follower.cut()
+    assert way.running.process.wait(PATIENCE) == 0
     assert len(retries) > 10
     assert all(2_000 <= retry <= 10_000 for retry in retries if retry)
 

@@ -51,7 +51,7 @@ def test_the_docs_show_the_code_of_the_examples() -> None:
 
 
 def post(running: Running, path: str, text: str = "x") -> httpx.Response:
-    return httpx.post(running.url + path, json={"room": "orders", "text": text}, timeout=PATIENCE)
+    return httpx.post(running.url + path, json={"room": "orders", "text": text}, timeout=PATIENCE, verify=False)
 
 
 def test_a_message_published_by_the_programs_own_route_reaches_a_follower(program: Running) -> None:

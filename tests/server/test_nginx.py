@@ -76,7 +76,7 @@ def restart(serve: Serve, gone: Running) -> Running:
 def publish(port: int, *texts: str) -> None:
     for text in texts:
         body = {"room": "developers", "text": text}
-        assert httpx.post(f"http://127.0.0.1:{port}/messages", json=body).status_code == 201
+        assert httpx.post(f"http://127.0.0.1:{port}/messages", json=body, verify=False).status_code == 201
 
 
 @pytest.mark.parametrize("http_1_0", [False, True], ids=["1.1", "1.0"])
@@ -194,7 +194,7 @@ def test_an_address_that_asks_for_too_much_is_told_to_retry(server: Running, fro
 
 
 def _answer(nginx: Proxy, target: str, headers: dict[str, str]) -> httpx.Response:
-    return httpx.get(f"http://127.0.0.1:{nginx.port}{target}", headers=headers)
+    return httpx.get(f"http://127.0.0.1:{nginx.port}{target}", headers=headers, verify=False)
 
 
 def _post(nginx: Proxy) -> tuple[int, str | None]:

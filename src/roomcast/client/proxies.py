@@ -21,7 +21,8 @@ import httpx
 from roomcast.client.errors import Unreachable, without_password
 
 Transport = TypeVar("Transport", bound=httpx.BaseTransport | httpx.AsyncBaseTransport)
-MakeTransport = Callable[[httpx.Proxy | None], Transport]
+MakeTransport = Callable[[httpx.Proxy | None, bool], Transport]
+"""Makes the transport through a proxy, or without one; with TLS if the second argument is true."""
 
 _ENTRY = re.compile(r"(?:(?P<scheme>[a-z0-9+.-]+)://)?(?P<host>\[[^\]]*\]|[^:]*)(?::(?P<port>[0-9]+))?")
 """A host of NO_PROXY, with an optional scheme and port. A bare IPv6 address counts as a network."""
@@ -48,32 +49,33 @@ def proxy_for(url: httpx.URL) -> EnvironmentProxy | None:
 
 
 class Routes(Generic[Transport]):
-    """One transport for each proxy, made when it is first needed."""
+    """One transport for each proxy, and for http and https each, made when it is first needed."""
 
     def __init__(self, make: MakeTransport[Transport]) -> None:
         self._make = make
         self._lock = threading.Lock()
-        self._made: dict[EnvironmentProxy | None, Transport] = {}
+        self._made: dict[tuple[EnvironmentProxy | None, bool], Transport] = {}
 
     def to(self, url: httpx.URL) -> Transport:
         """The transport for `url`. Raises `Unreachable` if its proxy cannot be used."""
-        found = proxy_for(url)
+        found, tls = proxy_for(url), url.scheme == "https"
         with self._lock:
-            if found not in self._made:
-                self._made[found] = self._make(None) if found is None else self._through(found, url)
-            return self._made[found]
+            if (found, tls) not in self._made:
+                made = self._make(None, tls) if found is None else self._through(found, url, tls)
+                self._made[found, tls] = made
+            return self._made[found, tls]
 
     def all(self) -> list[Transport]:
         """All transports that were made."""
         with self._lock:
             return [*self._made.values()]
 
-    def _through(self, found: EnvironmentProxy, url: httpx.URL) -> Transport:
+    def _through(self, found: EnvironmentProxy, url: httpx.URL, tls: bool) -> Transport:
         try:
             parts = urlsplit(found.url)  # raises for a bad port or bad brackets
             if not parts.hostname or parts.port == 0:
                 raise ValueError("it names no host and port")
-            return self._make(httpx.Proxy(found.url))
+            return self._make(httpx.Proxy(found.url), tls)
         except ImportError:
             why = "a SOCKS proxy needs the package socksio (pip install 'httpx[socks]')"
         except (ValueError, httpx.InvalidURL) as error:

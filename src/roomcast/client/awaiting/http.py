@@ -141,8 +141,9 @@ def _new_client(options: HttpOptions, proxy: Proxy, for_streams: bool) -> httpx.
         check_proxy(proxy)
     arguments = options.for_client(_check_response, for_streams)
     if options.reads_environment(proxy):
-        own = for_transport(arguments)
-        arguments["transport"] = AsyncRouted(lambda proxy: httpx.AsyncHTTPTransport(proxy=proxy, **own))
+        arguments["transport"] = AsyncRouted(
+            lambda proxy, tls: httpx.AsyncHTTPTransport(proxy=proxy, **for_transport(arguments, tls))
+        )
     return httpx.AsyncClient(proxy=proxy, **arguments)
 
 

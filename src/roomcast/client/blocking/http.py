@@ -133,8 +133,9 @@ def _new_client(options: HttpOptions, proxy: Proxy, for_streams: bool) -> httpx.
         check_proxy(proxy)
     arguments = options.for_client(_check_response, for_streams)
     if options.reads_environment(proxy):
-        own = for_transport(arguments)
-        arguments["transport"] = Routed(lambda proxy: httpx.HTTPTransport(proxy=proxy, **own))
+        arguments["transport"] = Routed(
+            lambda proxy, tls: httpx.HTTPTransport(proxy=proxy, **for_transport(arguments, tls))
+        )
     return httpx.Client(proxy=proxy, **arguments)
 
 
