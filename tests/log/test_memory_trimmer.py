@@ -120,3 +120,17 @@ async def test_the_log_is_trimmed_to_its_caps_in_steps() -> None:
     await consumer.aclose()
     assert (await log.bounds()).trimmed == STEP
     await trimmed(log, 9)
+
+
+async def test_a_log_that_is_closed_walks_its_rooms_no_more() -> None:
+    log = MemoryLog(Retention(max_age=60.0))
+    await publish(log, "a")
+    sweep = log._trimmer._sweep
+    assert sweep
+
+    async def waits() -> bool:
+        return sweep._timer is not None
+
+    await until(waits)
+    await log.close()
+    assert not await waits()
