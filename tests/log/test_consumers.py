@@ -229,3 +229,26 @@ async def test_a_consumer_gets_all_messages_after_its_position_and_reads_only_th
     assert list((await anext(consumers.open("test", after))).messages) == stored(*range(after + 1, 6))
     assert read == reads
     consumers.end()
+
+
+async def test_a_message_stored_while_a_read_finds_nothing_is_given_next() -> None:
+    async def fetch(after: int) -> Sequence[Message]:
+        consumers.push(stored(6), 0)
+        return []
+
+    consumers = Consumers(5, 0, fetch, lambda: None)
+    consumer = consumers.open("test", 0)
+    batch = await anext(consumer)
+    assert (batch.position, batch.missed) == (5, 5)
+    assert list((await anext(consumer)).messages) == stored(6)
+    consumers.end()
+
+
+async def test_consumers_that_have_ended_are_checked_no_more() -> None:
+    consumers = Consumers(0, 0, never, lambda: None)
+    consumers.open("test", 0)
+    consumers.push(stored(1), 0)
+    check = consumers._check
+    consumers.restart(1, 0)
+    assert check
+    assert check.cancelled()

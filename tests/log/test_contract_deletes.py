@@ -38,6 +38,14 @@ async def test_a_deletion_is_told_only_to_readers_from_before_it(log: Log) -> No
     assert told(await log.read(rooms("b"), 0, 100), 0) == {}
 
 
+async def test_losses_are_told_in_the_order_of_their_last_messages(log: Log) -> None:
+    await publish(log, *"aabba")
+    await log.delete(2)
+    await log.delete_room("b")
+    losses = (await log.read(rooms("a", "b"), 0, 100)).losses
+    assert [(loss.room, loss.last) for loss in losses] == [("a", 2), ("b", 4)]
+
+
 async def test_each_of_many_deletions_in_a_row_is_told_once(log: Log) -> None:
     await publish(log, *["a"] * 8)
     for seq in (2, 3, 4, 7):

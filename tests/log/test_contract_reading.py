@@ -163,6 +163,13 @@ async def test_rooms_are_read_by_the_prefix_of_their_names(log: Log) -> None:
     assert (await log.read(by_prefix("x"), 0, 100)).position == 6
 
 
+async def test_rooms_are_read_by_several_prefixes(log: Log) -> None:
+    await publish(log, "a/1", "b/1", "c/1", "a/2", "d", "b/2")
+    several = by_prefix("a/", "b/", "x/", rooms=("d",))
+    assert seqs((await log.read(several, 0, 100)).messages) == [1, 2, 4, 5, 6]
+    assert await log.seek_newest(several, 4) == 1
+
+
 async def test_a_message_is_read_once_however_often_it_is_matched(log: Log) -> None:
     await publish(log, *"abcab")
     assert seqs((await log.read(by_prefix("a", "", rooms=("a", "c")), 0, 100)).messages) == [1, 2, 3, 4, 5]
@@ -184,6 +191,8 @@ async def test_many_rooms_are_read_by_prefix_as_one(log: Log, number: int) -> No
     assert seqs(page.messages) == [*range(11, number + 1), number + 2, number + 3]
     assert await log.seek_newest(by_prefix("r"), 4) == number - 2
     assert seqs((await log.read(by_prefix("r"), 10, 5)).messages) == [*range(11, 16)]
+    assert seqs((await log.read(by_prefix("r", "o"), number - 1, 9)).messages) == [*range(number, number + 4)]
+    assert await log.seek_newest(by_prefix("r", "o"), 4) == number - 1
 
 
 async def test_losses_by_prefix_are_told_for_each_room(open_log: Open) -> None:
@@ -194,6 +203,7 @@ async def test_losses_by_prefix_are_told_for_each_room(open_log: Open) -> None:
     assert told(await log.read(by_prefix("a/"), 1, 100), 1) == {"a/2": 1}
     assert told(await log.read(by_prefix("a/"), 2, 100), 2) == {}
     assert told(await log.read(by_prefix("a/1", rooms=("b",)), 0, 100), 0) == {"a/1": 1}
+    assert told(await log.read(by_prefix("a/1", "b"), 0, 100), 0) == {"a/1": 1}
 
 
 async def test_losses_of_forgotten_rooms_are_told_without_their_names(open_log: Open) -> None:

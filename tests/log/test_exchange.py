@@ -20,6 +20,7 @@ from roomcast.log.remote.exchange import _WAITING_BYTES, WorkerExchange
 from roomcast.log.remote.frames import (
     AskPeers,
     CloseConsumer,
+    ConsumerEnded,
     LogStatus,
     MethodCall,
     NextBatch,
@@ -37,10 +38,10 @@ from roomcast.log.remote.link import Link
 from roomcast.log.remote.log import RemoteLog
 from roomcast.log.remote.server import LogServer
 from roomcast.log.remote.worker_connection import WorkerConnection
-from roomcast.model.errors import LogUnavailable, RoomcastError
+from roomcast.model.errors import LogRestarted, LogUnavailable, RoomcastError
 from roomcast.model.retention import Retention
 from roomcast.model.revocation import Revocation
-from tests.log.steps import until
+from tests.log.steps import PATIENCE, until
 
 PAYLOAD = Raw(msgspec.msgpack.encode(1))
 
@@ -127,11 +128,15 @@ async def test_questions_and_answers_of_workers_are_shown_to_the_log_process() -
 
 
 class Transport:
-    """A transport that notes whether it reads, and how it was closed."""
+    """A transport that notes what is written, whether it reads, and how it was closed."""
 
     def __init__(self) -> None:
         self.reads = True
         self.closed: list[str] = []
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
 
     def close(self) -> None:
         self.closed.append("close")
@@ -220,6 +225,46 @@ async def test_a_worker_whose_consumer_fails_unexpectedly_is_told_so(caplog: pyt
     assert worker.of(RequestFailed) == [RequestFailed(1, RoomcastError.kind, "see the server's log")]
     assert (consumer.closed, worker.forgotten) == (True, [1])
     assert "ZeroDivisionError" in caplog.text
+
+
+class Stopping:
+    """A consumer that waits until it is closed, and then ends, or fails with `error`."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.closed = asyncio.Event()
+
+    async def __anext__(self) -> Batch:
+        await self.closed.wait()
+        raise self.error or StopAsyncIteration
+
+    async def aclose(self) -> None:
+        self.closed.set()
+
+
+@pytest.mark.parametrize("requested", [True, False])
+async def test_a_worker_is_told_that_its_consumer_has_ended(requested: bool) -> None:
+    worker = Recorder()
+    proxy = ConsumerProxy(
+        cast(WorkerConnection, worker), lambda messages: PAYLOAD, 1, cast(LogConsumer, Stopping())
+    )
+    if requested:
+        proxy.request()
+    running = asyncio.create_task(proxy.run())
+    await asyncio.sleep(0)
+    proxy.close()
+    await asyncio.wait_for(running, PATIENCE)
+    assert worker.frames == [ConsumerEnded(1)]
+
+
+async def test_an_error_of_a_consumer_that_is_no_defect_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    worker, consumer = Recorder(), Stopping(LogRestarted())
+    proxy = ConsumerProxy(cast(WorkerConnection, worker), lambda messages: PAYLOAD, 1, cast(LogConsumer, consumer))
+    proxy.request()
+    consumer.closed.set()
+    await proxy.run()
+    assert worker.of(RequestFailed) == [RequestFailed(1, LogRestarted.kind, LogRestarted().detail)]
+    assert not caplog.messages
 
 
 class Revoking:
@@ -331,6 +376,15 @@ def test_a_frame_that_the_last_connection_cut_short_does_not_spoil_the_next_one(
     link.connection_made(asyncio.Transport())
     link.data_received(status)
     assert worker.epoch == "epoch"
+
+
+async def test_a_frame_that_is_sent_without_a_connection_does_not_wait_for_the_next_one() -> None:
+    link, transport = Link(), Transport()
+    link.send(NextBatch(1))
+    link.connection_made(cast(asyncio.Transport, transport))
+    link.send(NextBatch(2))
+    link.close()
+    assert transport.written == [framed(NextBatch(2))]
 
 
 async def test_a_worker_that_takes_the_place_of_a_silent_one_is_waited_for(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -87,3 +88,29 @@ async def test_a_room_deleted_during_a_read_of_many_rooms_is_not_on_the_page(
     page = await reading
     assert (page.messages, page.position) == ([], NEWEST[-1])
     assert {loss.room for loss in page.losses} == {"room/000", "room/001"}
+
+
+@pytest.mark.parametrize(
+    ("search", "turns"),
+    [
+        (lambda log: log.read(EVERY_ROOM, 0, ROOMS), 1),
+        (lambda log: log.read(EVERY_ROOM, 2 * ROOMS, 9, before=3 * ROOMS + 2), 5),
+        (lambda log: log.seek_newest(EVERY_ROOM, ROOMS, before=ROOMS + 1), 1),
+    ],
+    ids=["message by message", "room by room", "backwards"],
+)
+async def test_a_search_over_many_rooms_lets_other_tasks_run(
+    log: MemoryLog,
+    search: Callable[[MemoryLog], Awaitable[object]],
+    turns: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The number of turns does not depend on how fast the machine is."""
+    taken: list[None] = []
+
+    async def turn(self: tasks.Turns) -> None:
+        taken.append(None)
+
+    monkeypatch.setattr(tasks.Turns, "next", turn)
+    await search(log)
+    assert len(taken) == turns

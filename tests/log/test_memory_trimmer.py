@@ -143,3 +143,17 @@ async def test_a_walk_goes_on_after_a_room_that_is_forgotten_as_soon_as_it_is_em
     log.prepare_rules(log.retention)()
     await until_cut(consumer, 2)
     assert (await log.bounds()).messages == 0
+
+
+async def test_a_log_that_is_closed_walks_its_rooms_no_more() -> None:
+    log = MemoryLog(Retention(max_age=60.0))
+    await publish(log, "a")
+    sweep = log._trimmer._sweep
+    assert sweep
+
+    async def waits() -> bool:
+        return sweep._timer is not None
+
+    await until(waits)
+    await log.close()
+    assert not await waits()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,6 +26,25 @@ async def test_a_log_is_opened_by_its_name(tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "other.db").exists()
 
 
+async def test_a_backend_is_loaded_in_a_thread_and_gets_all_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+    given: list[object] = []
+
+    async def take(url: str, rest: str, **options: object) -> str:
+        given.extend((url, rest, options))
+        return "the log"
+
+    def load(url: str) -> SimpleNamespace:
+        threads.append(threading.current_thread())
+        return SimpleNamespace(open_log=take)
+
+    monkeypatch.setattr(roomcast.log, "load_backend", load)
+    options = {"retention": Retention(5), "new_epoch": True, "synchronous": "off", "max_message": 7}
+    assert await open_log("postgres://a/b", **options) == "the log"  # type: ignore[arg-type,comparison-overlap]
+    assert given == ["postgres://a/b", "//a/b", options]
+    assert threads != [threading.main_thread()]
+
+
 @pytest.mark.parametrize(
     ("url", "says"),
     [
@@ -32,6 +53,7 @@ async def test_a_log_is_opened_by_its_name(tmp_path: Path, monkeypatch: pytest.M
         ("memory:log.db", "names no log: memory: has no file; to keep what is published use sqlite:PATH"),
         ("sqlite", "'sqlite' names no log: use sqlite:PATH, memory:, postgresql://"),
         ("var/log.db", "'var/log.db' names no log: use sqlite:var/log.db, memory:, postgresql://"),
+        ("log.db", "'log.db' names no log: use sqlite:log.db, memory:, postgresql://"),
         ("redis://localhost", "names no log: use sqlite:PATH"),
         ("", "names no log"),
     ],

@@ -73,6 +73,13 @@ def test_the_register_lists_twice_as_many_messages_as_the_log_retains(max_messag
     assert register_size(max_messages) == listed
 
 
+def test_messages_that_are_not_listed_yet_count_as_messages_of_the_room() -> None:
+    listed = Register(0, 10)
+    listed.note("a", [1, 2])
+    listed.reached(4)
+    assert [listed.between("a", after, 7) for after in (1, 4, 5)] == [1 + 3, 3, 2]
+
+
 async def test_the_register_survives_restarts(log: SqliteLog, tmp_path: Path) -> None:
     names = await store(log, 25)
     for _ in range(3):
@@ -95,6 +102,22 @@ async def test_the_register_survives_kill_9(log: SqliteLog, tmp_path: Path) -> N
         await check(copy, names)
     finally:
         await copy.close()
+
+
+async def test_messages_are_registered_before_a_lower_cap_trims_them(log: SqliteLog, tmp_path: Path) -> None:
+    await publish(log, *"abbab")
+    await log.close()
+    log = await open_log("sqlite:", str(tmp_path / "log.db"), retention=Retention(1))
+    try:
+        await trimmed(log, 4)
+        assert [told(await log.read(rooms("b"), after, 1), after) for after in range(4)] == [
+            {"b": 2},
+            {"b": 2},
+            {"b": 1},
+            {},
+        ]
+    finally:
+        await log.close()
 
 
 async def test_a_failed_commit_leaves_the_register_unchanged(
@@ -131,8 +154,9 @@ async def test_before_the_register_begins_a_loss_is_a_bound(
         for after in (0, 50, 200):
             lost = names[after:-KEPT].count("a")
             assert lost <= told(await log.read(rooms("a"), after, 1), after)["a"] <= len(names) - KEPT - after
-        rows = list(log._writer._database.connection.execute("SELECT first, last, rooms FROM register"))
-        assert 60 <= sum(last - first + 1 for first, last, _ in rows) < 80
+        rows = list(log._writer._database.connection.execute("SELECT first, last FROM register ORDER BY last"))
+        assert 60 <= sum(last - first + 1 for first, last in rows) < 80
+        await check(log, names, rows[0][0] - 1)
     finally:
         await log.close()
 

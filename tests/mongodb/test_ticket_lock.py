@@ -190,3 +190,42 @@ async def test_a_ticket_that_a_new_counter_does_not_know_is_taken_again() -> Non
     counter.values = {"taken": 0, "served": 0, "newest": 0}
     await asyncio.wait_for(waiting, PATIENCE)
     assert counter.values["taken"] == lock._ticket == 1
+
+
+async def test_a_process_that_sees_another_one_takes_tickets_for_as_long_again() -> None:
+    counter = CounterDocument()
+    lock = lock_on(counter)
+    for _ in range(_ALONE - 1):
+        await lock.acquire()
+        await lock.release(0)
+    for name in ("taken", "served"):
+        counter.values[name] += 1  # the turn of another process
+    for _ in range(_ALONE):
+        await lock.acquire()
+        assert lock._held
+        await lock.release(0)
+    await lock.acquire()
+    assert not lock._held
+
+
+class MovingCounter(CounterDocument):
+    """A counter that serves another ticket before each look, which takes `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.now = 0.0
+
+    async def find_one(self, query: object) -> dict[str, int]:
+        self.now += self.seconds
+        self.values["served"] += 1
+        return await super().find_one(query)
+
+
+async def test_no_ticket_is_skipped_while_turns_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    counter = MovingCounter(0.9 * ticket_lock._STALE_SECONDS)
+    counter.values["taken"] = 4
+    monkeypatch.setattr(ticket_lock, "_time", lambda: counter.now)
+    lock = lock_on(counter)
+    await in_time(lock)
+    assert (counter.values["served"], counter.now) == (4, 4 * counter.seconds)

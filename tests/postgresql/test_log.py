@@ -158,11 +158,13 @@ async def test_notifications_requested_during_one_are_merged_into_one_with_the_n
     monkeypatch.setattr(session, "_call", call)
     notifier = Notifier(session, lambda: str(newest))
     notifier.notify()
+    first = notifier._sending
     await sending.wait()
     newest = 2
     notifier.notify()
     newest = 3
     notifier.notify()
+    assert notifier._sending is first, "one task sends all of them"
     answer.set()
     await notifier.finish()
     assert sent == ["1", "3"]

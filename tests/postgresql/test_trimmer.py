@@ -11,7 +11,7 @@ import pytest
 from roomcast.log.postgresql import trimmer as postgresql_trimmer
 from roomcast.log.postgresql.caps import PostgresCaps
 from roomcast.log.postgresql.queries import Totals
-from roomcast.log.postgresql.trimmer import RETRY, Trimmer
+from roomcast.log.postgresql.trimmer import _URGENT, RETRY, Trimmer
 from roomcast.model.retention import Retention, RoomRule
 from tests.postgresql.fakes import FakeSession, tail_on
 
@@ -109,3 +109,21 @@ async def test_a_stopped_trimmer_schedules_nothing(trimming: Trimming, monkeypat
     monkeypatch.setattr(postgresql_trimmer, "_LONGEST", -1)
     trimming.trimmer.schedule_after_pause()
     assert (trimming.trimmer.due, trimming.trimmer._timer) == (False, None)
+
+
+async def test_trimming_is_urgent_once_many_messages_exceed_the_rules_of_rooms(trimming: Trimming) -> None:
+    for trimming.caps.backlog in (_URGENT - 1, _URGENT):
+        assert trimming.trimmer.urgent is (trimming.caps.backlog == _URGENT)
+
+
+async def test_a_step_that_is_put_off_is_overdue_from_its_first_time_until_it_is_made(trimming: Trimming) -> None:
+    trimming.trimmer.schedule_after_pause()
+    first = trimming.trimmer._wanted_since
+    assert first is not None
+    trimming.trimmer._wanted_since = earlier = first - postgresql_trimmer._LONGEST / 2
+    trimming.trimmer.schedule_after_pause()
+    assert trimming.trimmer._wanted_since == earlier
+    trimming.trimmer._wanted_since = first - postgresql_trimmer._LONGEST
+    assert trimming.trimmer.urgent
+    await trimming.trimmer.step()
+    assert not trimming.trimmer.urgent

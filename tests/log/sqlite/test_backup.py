@@ -12,6 +12,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from roomcast.log.sqlite import integrity
 from roomcast.log.sqlite.backup import back_up
 from roomcast.log.sqlite.examination import examine
 from roomcast.model.errors import LogUnusable
@@ -145,6 +146,13 @@ def cut(file: Path) -> None:
         pytest.param(overwrite(40_960, 4096), id="a page overwritten"),
         pytest.param(execute("DELETE FROM messages WHERE seq = 1500"), id="a message missing"),
         pytest.param(execute("UPDATE messages SET prev = 1 WHERE seq = 1500"), id="a message before it missing"),
+        pytest.param(execute("UPDATE messages SET prev = 1 WHERE seq = 2"), id="the first of a room missing"),
+        pytest.param(
+            execute(
+                "UPDATE rooms SET trimmed = 9999 WHERE room = 'room 1'; UPDATE messages SET prev = 2 WHERE seq = 2"
+            ),
+            id="a message before itself",
+        ),
         pytest.param(execute("UPDATE messages SET body = zeroblob(length(body)) WHERE seq = 1500"), id="no JSON"),
         pytest.param(execute("UPDATE rooms SET messages = messages + 1"), id="a count wrong"),
         pytest.param(execute("UPDATE state SET newest = 7"), id="the end wrong"),
@@ -158,6 +166,14 @@ def test_damage_is_found(damage: Callable[[Path], None], sound: Path, tmp_path: 
     damage(file)
     with pytest.raises(apsw.CorruptError):
         examine(str(file), lambda count: None)
+
+
+def test_all_pages_are_checked_however_large_the_database_is(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[apsw.Connection] = []
+    monkeypatch.setattr(integrity, "CHECKED_BYTES", 0)
+    monkeypatch.setattr(integrity, "_check_pages", checked.append)
+    examine(str(sound), lambda count: None)
+    assert len(checked) == 1
 
 
 def test_checking_a_copy_changes_nothing_in_it(sound: Path, tmp_path: Path) -> None:

@@ -172,3 +172,12 @@ def damage(path: Path, text: bytes) -> None:
     content = path.read_bytes()
     page = content.index(text) // 4096
     path.write_bytes(content[: page * 4096] + b"\xff" * 4096 + content[(page + 1) * 4096 :])
+
+
+async def test_messages_that_are_trimmed_while_they_are_read_are_no_damage(
+    log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = log._reader._state()._replace(newest=5, messages=5)
+    states = [before, before._replace(trimmed=5, messages=0)]
+    monkeypatch.setattr(log._reader, "_state", lambda: states.pop(0))
+    assert log._reader.fetch(0) == []

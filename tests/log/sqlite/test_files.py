@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,10 +15,13 @@ import pytest
 
 from roomcast.log.clock import now_ms
 from roomcast.log.sqlite import files as module
+from roomcast.log.sqlite import log as sqlite
 from roomcast.log.sqlite.files import DatabaseFiles
 from roomcast.log.sqlite.log import SqliteLog
-from roomcast.log.sqlite.opening import open_database
-from roomcast.model.errors import LogUnavailable
+from roomcast.log.sqlite.opening import BUSY_MS, CHECKPOINT_PAGES, open_database
+from roomcast.log.sqlite.write_connection import WriteConnection
+from roomcast.model.errors import LogUnavailable, LogUnusable
+from roomcast.model.retention import Retention
 from roomcast.model.revocation import Revocation
 from tests.log.sqlite.conftest import Reopen, without_rights
 from tests.log.steps import publish, seqs
@@ -27,8 +30,11 @@ FRAME = 24 + 4_096
 
 
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm", ".lock"])
-async def test_nothing_is_written_while_a_file_is_away(log: SqliteLog, path: Path, suffix: str) -> None:
+async def test_nothing_is_written_while_a_file_is_away(
+    log: SqliteLog, path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await publish(log, "a")
+    monkeypatch.setattr(WriteConnection, "_take_back", lambda self: pytest.fail("SQLite has refused nothing"))
     file = Path(f"{path}{suffix}")
     elsewhere = file.rename(path.with_name("elsewhere"))
     log._writer._database.guard.check_at = 0.0
@@ -171,7 +177,7 @@ def test_a_commit_that_is_whole_is_no_damage(
 
 @pytest.mark.parametrize("at_once", [1, 2, 64])
 @pytest.mark.parametrize("back", [1, 2])
-@pytest.mark.parametrize("hole", ["cut", "zeros"])
+@pytest.mark.parametrize("hole", ["cut", "cut within a frame", "zeros"])
 def test_a_commit_with_a_hole_is_noticed(
     connection: apsw.Connection,
     files: DatabaseFiles,
@@ -185,8 +191,8 @@ def test_a_commit_with_a_hole_is_noticed(
     monkeypatch.setattr(module, "_READ_FRAMES", at_once)
     store(connection)
     start = 32 + (frames(connection) - back) * FRAME
-    if hole == "cut":
-        os.truncate(f"{path}-wal", start)
+    if hole != "zeros":
+        os.truncate(f"{path}-wal", start + (FRAME // 2 if "within" in hole else 0))
     else:
         with open(f"{path}-wal", "r+b") as file:
             file.seek(start)
@@ -209,3 +215,58 @@ def test_a_write_ahead_log_that_cannot_be_read_for_a_moment_is_not_truncated(
     assert not files.truncated
     files.check_commit()
     assert not files.truncated
+
+
+async def test_a_log_whose_write_ahead_log_was_cut_begins_a_new_epoch(reopen: Reopen, path: Path) -> None:
+    """Its last messages may be gone, and their ids must not be used again."""
+    log = await reopen()
+    await publish(log, *"aaa", body=b"x" * 50_000)
+    os.truncate(f"{path}-wal", 32)
+    with pytest.raises(LogUnavailable):
+        await publish(log, "a")
+    assert (await reopen()).epoch != log.epoch
+
+
+async def test_nothing_is_left_beside_a_database_that_was_replaced(log: SqliteLog, path: Path) -> None:
+    """It would be read as part of the other one."""
+    await publish(log, "a")
+    path.rename(path.with_name("elsewhere.db"))
+    path.touch()
+    await log.close()
+    assert Path(f"{path}-wal").stat().st_size == 0
+
+
+async def test_a_log_that_is_closed_has_no_file_open(log: SqliteLog, path: Path) -> None:
+    await publish(log, "a")
+    assert open_files(path)
+    await log.close()
+    assert open_files(path) == []
+
+
+@pytest.mark.parametrize("part", ["DatabaseLock._take", "_version", "check_database", "DatabaseFiles"])
+async def test_a_log_that_fails_to_open_leaves_no_file_open(
+    path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(f"roomcast.log.sqlite.opening.{part}", fail)
+    with pytest.raises(LogUnusable, match="Input/output error"):
+        await sqlite.open_log("sqlite:", str(path), retention=Retention())
+    assert open_files(path) == []
+
+
+async def test_both_connections_sort_in_memory_and_wait_for_other_programs(log: SqliteLog) -> None:
+    """A sort in a file would fail on a full disk, and reading must still work then."""
+    for connection in (log._reader._connection, log._writer._database.connection):
+        assert [connection.pragma(name) for name in ("temp_store", "busy_timeout")] == [2, BUSY_MS]
+    assert log._writer._database.connection.pragma("wal_autocheckpoint") == CHECKPOINT_PAGES
+
+
+def open_files(path: Path) -> list[str]:
+    """The names of the files of this database that the process has open."""
+    found = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # the descriptor of the list itself
+            found.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return [name for name in found if name.startswith(str(path))]

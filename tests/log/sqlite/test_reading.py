@@ -11,14 +11,14 @@ import apsw
 import pytest
 
 from roomcast.log.base import RoomSort
-from roomcast.log.sqlite import reader, statements
+from roomcast.log.sqlite import group_commit, reader, statements
 from roomcast.log.sqlite.log import SqliteLog
 from roomcast.log.sqlite.queries import QUERIES
 from roomcast.log.sqlite.statements import _arms
 from roomcast.model.message import Message
 from roomcast.model.rooms import Selection
 from tests.log.sqlite.conftest import Reopen
-from tests.log.steps import draft, listed, publish, rooms, seqs, trimmed
+from tests.log.steps import draft, listed, publish, rooms, seqs, take, trimmed
 
 
 async def test_the_reader_cannot_write(log: SqliteLog) -> None:
@@ -163,3 +163,19 @@ async def test_deletions_that_are_trimmed_during_a_search_are_told_as_trimmed_on
     while page is None:
         page = await log._call(next, search)
     assert [(loss.last, loss.number) for loss in page.losses] == [(2, 0), (3, 2)]
+
+
+async def test_rows_that_a_deleted_room_has_left_are_read_nowhere(
+    log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "TRIM_PAUSE", 1_000)
+    await publish(log, *"aab")
+    await log.delete_room("a")
+    assert seqs(await take(log.consumer("test", 0), 1)) == [3]
+    assert await log.get(1) is None
+    everything = [Selection.of("ab"), Selection.of((), [""])]
+    for arms in ((1, 4), (1,)):
+        monkeypatch.setattr(statements, "ARMS", arms)
+        for selection in everything:
+            assert seqs((await log.read(selection, 0, 9)).messages) == [3]
+            assert await log.seek_newest(selection, 2) == 2

@@ -198,6 +198,18 @@ async def test_a_clock_behind_at_the_start_is_logged_then(
     assert caplog.text.count("start the server once with --new-epoch") == 1
 
 
+async def test_a_clock_behind_messages_that_are_gone_is_not_logged(
+    reopen: Reopen, set_clock: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    set_clock(9_000_000)
+    log = await reopen()
+    await publish(log, "a")
+    await log.delete_room("a")
+    set_clock(1_000)
+    [message] = await publish(await reopen(), "b")
+    assert (message.stored_at, caplog.messages) == (1_000, [])
+
+
 async def test_a_lowered_cap_is_reached_without_a_publish(reopen: Reopen) -> None:
     log = await reopen()
     await log.append([draft()] * 3_000)

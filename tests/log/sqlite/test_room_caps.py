@@ -73,6 +73,13 @@ def test_a_cut_removes_no_more_than_its_limit_and_the_next_one_goes_on(table: Ta
     assert not two.over
 
 
+def test_a_cut_that_has_reached_its_limit_reads_no_further_room(table: Table) -> None:
+    many = caps(table, RoomRule("*", max_messages=1))
+    table.add(*(message(seq, room) for seq, room in enumerate("aabbcc", 1)))
+    many.note_walked([(room, 2, 4, 0) for room in "abc"], NOW)
+    assert (many.cut(1, 0, 6, NOW)[1], table.reads) == ([1], 1)
+
+
 def test_nothing_newer_than_the_end_is_cut_although_the_room_stays_over_its_rule(table: Table) -> None:
     one = caps(table, RoomRule("a", max_messages=1))
     one.learn([message(seq) for seq in (1, 2, 3)], 0)

@@ -78,6 +78,13 @@ def test_the_rows_of_a_deleted_room_go_in_steps_until_none_is_left(open_writer: 
     assert (stored(writer), done.state.messages) == ([], 0)
 
 
+def test_a_message_of_a_deleted_room_cannot_be_deleted_although_its_row_is_left(open_writer: Open) -> None:
+    writer = open_writer()
+    publish(writer, "a")
+    writer.delete_room("a")
+    assert (stored(writer), writer.delete(1).answers) == ([1], (False,))
+
+
 def test_a_deleted_message_no_longer_counts_for_the_bytes_of_its_room(open_writer: Open) -> None:
     writer = open_writer(ruled(max_bytes=6))
     publish(writer, "aaa")

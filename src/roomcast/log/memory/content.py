@@ -148,11 +148,6 @@ class Content:
         for room, index in self.rooms.items():
             index.apply(self.rules.of(room))
 
-    def clamp_times(self, now: int) -> None:
-        """Moves times from the future to `now` (ms since 1970). Only while no message is retained."""
-        self.newest_at = now
-        self.keys.clamp_times(now)
-
     def _new_room(self, room: str) -> RoomIndex:
         index = self.rooms[room] = RoomIndex(self.forgotten)
         index.apply(self.rules.of(room))

@@ -67,8 +67,8 @@ class MemoryLog(LocalLog):
         self._check_open()
         content = self._content
         now = self._clock.now(content.newest_at if content.messages else 0)
-        if not content.messages and content.newest_at > now:  # from a clock that was ahead
-            content.clamp_times(now)
+        if content.newest_at > now:  # of messages that are gone, from a clock that was ahead
+            content.keys.clamp_times(now)
         if content.keys.gone:
             content.keys.expire(idempotency, now)
         sequencer = Sequencer(

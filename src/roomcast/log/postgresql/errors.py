@@ -55,8 +55,7 @@ _AWAY = (
     pg.InsufficientResourcesError,
     pg.TargetServerAttributeNotMatched,
     pg.ReadOnlySQLTransactionError,
-    pg.ObjectNotInPrerequisiteStateError,
-    pg.LockNotAvailableError,
+    pg.ObjectNotInPrerequisiteStateError,  # LockNotAvailableError is one of them
     pg.PostgresSystemError,
     pg.ProtocolViolationError,
     OSError,

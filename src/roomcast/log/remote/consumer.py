@@ -46,7 +46,7 @@ class RemoteConsumer:
         return self
 
     async def __anext__(self) -> Batch:
-        self.position = max(self.position, self._given)
+        self.position = self._given
         while self._ready is None:
             self._check()
             self._changed.clear()
@@ -55,7 +55,7 @@ class RemoteConsumer:
                 self._log.send(NextBatch(self._number))
             await self._changed.wait()
         batch, self._ready = self._ready, None
-        self._given = max(self._given, batch.position)
+        self._given = batch.position
         return batch
 
     def _check(self) -> None:

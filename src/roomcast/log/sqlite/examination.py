@@ -68,7 +68,7 @@ def _check_message(seq: int, room: str, prev: int, body: bytes, previous: int | 
     """Raises `apsw.CorruptError` if a message of the room is missing before this one, or if this one is no JSON.
     `previous`: the seq of the room's message before it, if there was one. `trimmed`: how far the room is
     trimmed."""
-    follows = prev == previous if previous is not None else prev <= max(trimmed, 0)
+    follows = prev == previous if previous is not None else prev <= trimmed
     if not follows or prev >= seq:
         raise apsw.CorruptError(f"messages of {room!r} before {seq} are missing")
     if body:  # a deleted message has none

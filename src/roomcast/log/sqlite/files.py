@@ -71,9 +71,7 @@ class DatabaseFiles:
         SQLite wrote past the cut and left a hole."""
         with suppress(OSError):  # a disk that cannot be read for a moment does not mean that anything is gone
             frames, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
-            if frames < 1:
-                self._count, self._last = 0, b""
-            elif not self._continues(frames) and not self._restarted(frames):
+            if frames > 0 and not self._continues(frames) and not self._restarted(frames):
                 self.truncated = f"{os.path.basename(self.database)}-wal"
 
     def _least_size(self) -> int:

@@ -178,7 +178,7 @@ class GroupCommit:
         self._gather(GATHERING_TURNS)
 
     def _gather(self, turns: int) -> None:
-        if turns and not self._ended:
+        if turns:
             self._loop.call_soon(self._gather, turns - 1)
         else:
             self._next()

@@ -115,8 +115,6 @@ class RoomCaps:
                     self._note_over(message.room)
             elif rule_of(message.room) is not None:
                 unknown.append(message)
-                if room is not None:
-                    del rooms[message.room]
         if unknown:
             self._load([message.room for message in unknown], trimmed)
             for message in unknown:

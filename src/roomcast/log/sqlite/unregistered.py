@@ -42,8 +42,6 @@ class Unregistered:
         """Whether the next step of trimming must add a row first. The step removes all messages up to `trimmed`,
         and those in `gone`."""
         last = self._load() if self._last is None else self._last
-        if not self._count:
-            return False
         return self._count >= ROW_MESSAGES or trimmed > last or (bool(gone) and max(gone) > last)
 
     def row(self, newest: int) -> dict[str, Any]:

@@ -54,7 +54,6 @@ class WriteCache:
         """Empties the list of the oldest messages: some may be gone, have another size, or lack the time that a
         new rule needs."""
         self._oldest, self._start, self._reach = [], 0, 0
-        self.cut.clear()
 
     def learn(self, state: LogState, messages: Sequence[Message]) -> None:
         """Notes a commit: the `messages` that it stored, and the `state` of the log after it."""

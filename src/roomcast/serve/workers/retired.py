@@ -1,5 +1,5 @@
-"""The counts of workers that are dead or do not answer. They are added to those of the others, so that the server's
-counters do not fall while it runs."""
+"""The counts of workers that are dead or do not answer. They are added to those of the others, so that the
+server's counters do not fall while it runs."""
 
 from __future__ import annotations
 
