@@ -34,7 +34,8 @@ from roomcast.model.refusal import MAX_FAULTS, invalid, malformed, unreadable
 
 MAX_BATCH = 1_000
 STEP = 64 * 1024
-"""Bytes of messages between two pauses: half a millisecond, or 2 to 4 ms if they are made to take long."""
+"""Bytes of messages between two pauses: half a millisecond, or 2 to 4 ms if they are made to take long. A longer
+message, which `--max-message` may allow, is decoded in one step."""
 _MESSAGE_STEP = 512
 """Counted for each message besides its bytes: even an empty one takes time."""
 _FAULT_STEP = 4 * 1024
