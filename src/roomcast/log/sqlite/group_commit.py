@@ -185,7 +185,7 @@ class GroupCommit:
 
     def _committed(self, group: Sequence[PendingAppend], committed: Committed) -> None:
         # A commit that only answered known keys has written nothing.
-        if self.unwritable and (committed.state != self._state or committed.wrote):
+        if self.unwritable and (committed.state != self._state or committed.writable):
             self.unwritable = ""
             _log.warning("The log can be written again: nothing is left to do.")
         before, self._state = self._state, committed.state
