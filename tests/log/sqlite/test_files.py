@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -54,6 +55,22 @@ async def test_a_revocation_that_was_stored_shows_that_the_log_can_be_written_ag
     assert log.unwritable
     elsewhere.rename(path)
     await log.revoke(Revocation("42", None, now_ms()))
+    assert not log.unwritable
+
+
+async def test_a_walk_that_finds_a_file_back_shows_that_the_log_can_be_written_again(
+    log: SqliteLog, path: Path
+) -> None:
+    def walk() -> asyncio.Future[None]:
+        log._writer._database.guard.check_at = 0.0
+        return log._commits.do(lambda floor: log._writer.walk("", floor))
+
+    elsewhere = path.rename(path.with_name("elsewhere"))
+    with pytest.raises(LogUnavailable):
+        await walk()
+    assert log.unwritable
+    elsewhere.rename(path)
+    await walk()
     assert not log.unwritable
 
 

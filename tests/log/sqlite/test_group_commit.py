@@ -251,7 +251,7 @@ async def test_a_step_of_trimming_that_failed_is_repeated_although_nothing_is_pu
         (msgspec.DecodeError("no JSON"), "The log's database is damaged"),
         (ValueError("too many rows"), "The log's database is damaged"),
         (LogUnavailable("The file was moved."), "The file was moved"),
-        (KeyError("a bug"), "a bug"),
+        (OSError(5, "a bug", "/srv/log.db"), "^Writing the log failed: see the server's log.$"),
     ],
 )
 async def test_a_job_is_undone_whatever_it_raises(error: Exception, says: str) -> None:

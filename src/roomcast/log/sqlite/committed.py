@@ -21,5 +21,5 @@ class Committed(NamedTuple):
     """The cuts by rules and deletes."""
     more: bool = False
     """Whether there is more to trim."""
-    wrote: bool = False
-    """Whether something was written that `state` does not show."""
+    writable: bool = False
+    """Whether the job shows that the log can be written, even if `state` has not changed."""

@@ -20,12 +20,16 @@ class FileGuard:
         self._files = files
         self.check_at = 0.0
         """When the files are checked next, on the monotonic clock."""
+        self.away = False
+        """Whether a file was away at the last check."""
 
     def check(self) -> None:
         """Raises `LogUnavailable` if a message that is written now would be lost when this process ends."""
         self._refuse_truncated()
         if (now := monotonic()) >= self.check_at:
-            if missing := self._files.missing():
+            missing = self._files.missing()
+            self.away = bool(missing)
+            if missing:
                 raise LogUnavailable(
                     f"{missing} was moved, removed or replaced, or cannot be reached any more: put it back, or "
                     "start the server again."

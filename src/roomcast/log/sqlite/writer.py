@@ -102,8 +102,10 @@ class SqliteWriter:
 
     def trim(self, floor: int | None) -> Committed:
         """One step of trimming. It trims nothing after the seq `floor`."""
+        was_away = self._database.guard.away
         self._prepare()
-        return self._trim(self._cache.state, TRIM_STEP, floor)
+        # If the files were away, that is why the last job failed, and it has passed.
+        return self._trim(self._cache.state, TRIM_STEP, floor)._replace(writable=was_away)
 
     def walk(self, after: str, floor: int | None) -> Committed:
         """One step of a walk over all rooms, after the room `after`. It finds rooms whose messages must go even
@@ -151,7 +153,7 @@ class SqliteWriter:
         sub, iss, before = revocation
         self._database.write("forget_revoked", {"oldest": oldest})
         self._database.write("revoke", {"sub": sub, "iss": iss or "", "before": before})
-        return self._unchanged((None,))._replace(wrote=True)
+        return self._unchanged((None,))._replace(writable=True)
 
     def undo(self, error: Exception) -> None:
         """Undoes the last job, which raised `error`: nothing of it stays, and everything cached is read again."""
