@@ -115,7 +115,7 @@ class MongoTail:
     async def begin(self, *, new_epoch: bool = False) -> None:
         """Opens the collection, under a new epoch if `new_epoch` says so. If it is called again, because the
         history has changed, it begins a new epoch or joins the one that another process has begun. Raises
-        `LogUnusable`, `HistoryChanged`, `LogUnavailable`, `PyMongoError`."""
+        `LogUnusable`, `LogUnavailable`, `PyMongoError`."""
         if self._view:
             self._view.abandoned = True
             self._outage.begin_anew()
