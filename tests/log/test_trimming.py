@@ -70,3 +70,9 @@ def test_a_page_since_a_time_begins_after_what_was_lost_before_it(since: int, po
     """So what was lost at that very time is told."""
     selection = Selection.of("abx")
     assert position_before(selection, {"a": A, "b": B}, watermark(7, 70), since) == position
+
+
+def test_a_reader_has_passed_no_fewer_than_none_of_what_a_room_lost() -> None:
+    """The count of a room's messages after a position may be too high."""
+    [loss] = losses_between(Selection.of("a"), {"a": A}, NEVER, 1, None, lambda room, after, last: A.lost + 1)
+    assert loss.passed == 0
