@@ -34,7 +34,7 @@ async def test_an_append_that_is_cancelled_while_it_is_written_takes_no_answer()
 async def test_a_group_that_is_full_takes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(append_queue, "GROUP_MESSAGES", 4)
     monkeypatch.setattr(append_queue, "GROUP_BYTES", 10)
-    queue, appends = AppendQueue("behind"), [append(2, 3), append(2, 3), append(9), append(1), append(1)]
+    queue, appends = AppendQueue("behind"), [append(1, 3), append(1, 3), append(9), append(1), append(1)]
     for one in appends:
         queue.add(one)
     assert [queue.take_group() for _ in range(3)] == [appends[:2], appends[2:4], appends[4:]]

@@ -252,3 +252,39 @@ async def test_consumers_that_have_ended_are_checked_no_more() -> None:
     consumers.restart(1, 0)
     assert check
     assert check.cancelled()
+
+
+async def test_a_consumer_gets_what_was_stored_while_there_was_none() -> None:
+    async def fetch(after: int) -> Sequence[Message]:
+        return stored(*range(after + 1, 4))
+
+    consumers = Consumers(0, 0, fetch, lambda: None)
+    first = consumers.open("first", 0)
+    for seq in (1, 2):
+        consumers.push(stored(seq), 0)
+    await first.aclose()
+    consumers.push(stored(3), 0)
+    assert list((await anext(consumers.open("second", 1))).messages) == stored(2, 3)
+    consumers.end()
+
+
+async def test_only_one_check_is_due_at_a_time() -> None:
+    consumers = Consumers(0, 0, never, lambda: None)
+    consumers.open("test", 0)
+    consumers.push(stored(1), 0)
+    check = consumers._check
+    consumers.push(stored(2), 0)
+    assert check is not None
+    assert consumers._check is check
+    consumers.end()
+
+
+async def test_the_size_of_the_recent_commits_is_that_of_those_that_are_held() -> None:
+    consumers = Consumers(0, 0, never, lambda: None)
+    first = consumers.open("first", 0)
+    for seq in (1, 2):
+        consumers.push(stored(seq), 0)
+    await anext(first)
+    consumers.open("second", 1)
+    assert (len(consumers._recent), consumers._recent_bytes) == (1, 2)
+    consumers.end()

@@ -9,9 +9,25 @@ import pytest
 from roomcast.log.base import Log
 from roomcast.log.sequencer import KEY_MS
 from roomcast.model.errors import KeyReused
+from roomcast.model.message import Cut
 from roomcast.model.retention import Retention, RoomRule
+from roomcast.model.rooms import Selection
 from tests.log.conftest import Open
-from tests.log.steps import draft, kept, key, listed, next_batch, publish, retained, rooms, seqs, take, told, until
+from tests.log.steps import (
+    draft,
+    kept,
+    key,
+    listed,
+    next_batch,
+    publish,
+    retained,
+    rooms,
+    seqs,
+    take,
+    told,
+    trimmed,
+    until,
+)
 
 pytestmark = pytest.mark.not_on("mongodb", because="a capped collection keeps its own caps and deletes nothing")
 
@@ -28,6 +44,12 @@ async def test_a_deleted_message_is_read_nowhere(log: Log) -> None:
     assert (await log.bounds()).bytes == 6
 
 
+async def test_a_deleted_message_is_none_of_the_newest_by_prefix(log: Log) -> None:
+    await publish(log, *"aaa")
+    await log.delete(3)
+    assert await log.seek_newest(Selection.of((), ["a"]), 1) == 1
+
+
 async def test_a_deletion_is_told_only_to_readers_from_before_it(log: Log) -> None:
     await publish(log, *["a", "b"] * 4)
     for seq in (3, 5):
@@ -38,12 +60,38 @@ async def test_a_deletion_is_told_only_to_readers_from_before_it(log: Log) -> No
     assert told(await log.read(rooms("b"), 0, 100), 0) == {}
 
 
+async def test_times_begin_anew_once_all_messages_from_the_future_are_gone(log: Log, clock: list[int]) -> None:
+    times = []
+    for clock[0] in (5_000, 3_000):
+        times += [message.stored_at for message in await publish(log, "a")]
+        await log.delete_room("a")
+    assert times == [5_000, 3_000]
+
+
 async def test_losses_are_told_in_the_order_of_their_last_messages(log: Log) -> None:
     await publish(log, *"aabba")
     await log.delete(2)
     await log.delete_room("b")
     losses = (await log.read(rooms("a", "b"), 0, 100)).losses
     assert [(loss.room, loss.last) for loss in losses] == [("a", 2), ("b", 4)]
+    assert (await log.read(rooms("b"), 0, 100)).oldest == 6  # it retains none, and this is the next one
+
+
+async def test_a_deleted_message_that_is_trimmed_later_was_removed_by_no_cap(open_log: Open) -> None:
+    log = await open_log(max_messages=2)
+    await publish(log, *"aa")
+    await log.delete(1)
+    await publish(log, "b")
+    await trimmed(log, 1)
+    [loss] = (await log.read(rooms("a"), 0, 100)).losses
+    assert (loss.last, loss.ever, loss.after) == (1, 1, 0)
+
+
+async def test_a_consumer_is_told_that_a_room_was_deleted(log: Log) -> None:
+    await publish(log, *"aab")
+    consumer = log.consumer("test", 3)
+    await log.delete_room("a")
+    assert list((await next_batch(consumer)).cuts) == [Cut("a", 2, 2)]
 
 
 async def test_each_of_many_deletions_in_a_row_is_told_once(log: Log) -> None:

@@ -174,6 +174,7 @@ async def test_a_message_is_read_once_however_often_it_is_matched(log: Log) -> N
     await publish(log, *"abcab")
     assert seqs((await log.read(by_prefix("a", "", rooms=("a", "c")), 0, 100)).messages) == [1, 2, 3, 4, 5]
     assert seqs((await log.read(by_prefix("a", rooms=("a", "c")), 0, 100)).messages) == [1, 3, 4]
+    assert await log.seek_newest(by_prefix("a", rooms=("a", "c")), 2) == 2
 
 
 async def test_the_newest_by_prefix_begin_after_a_position(log: Log) -> None:

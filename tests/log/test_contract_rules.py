@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from roomcast.log.base import Log
 from roomcast.model.errors import TooLarge
 from roomcast.model.retention import Retention, RoomRule
 from roomcast.model.rooms import Selection
@@ -195,3 +196,12 @@ async def test_rooms_are_listed_with_the_age_of_their_oldest(open_log: Open, clo
     await kept(log, [2, 3], "a")
     [room] = await listed(log)
     assert (room.messages, room.oldest_at, room.newest_at) == (2, 1_005, 1_010)
+
+
+async def test_new_rules_hold_for_what_is_published_later(log: Log) -> None:
+    await publish(log, *"aab")
+    log.prepare_rules(Retention(rooms=(RoomRule("a", max_messages=1), RoomRule("b", max_bytes=4))))()
+    await kept(log, [2], "a")
+    await publish(log, *"abbab")
+    await kept(log, [7], "a")
+    await kept(log, [6, 8], "b")

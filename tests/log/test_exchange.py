@@ -11,13 +11,16 @@ import msgspec
 import pytest
 from msgspec import Raw, Struct
 
-from roomcast.log.base import Batch, Log, LogConsumer
+from roomcast.log.append_queue import AppendRequest
+from roomcast.log.base import Appended, Batch, Log, LogConsumer
 from roomcast.log.remote import exchange as exchange_module
+from roomcast.log.remote.appends import Appends
 from roomcast.log.remote.calls import _CALLS_AT_ONCE, Calls
 from roomcast.log.remote.consumer import RemoteConsumer
 from roomcast.log.remote.consumer_proxy import ConsumerProxy
 from roomcast.log.remote.exchange import _WAITING_BYTES, WorkerExchange
 from roomcast.log.remote.frames import (
+    AppendOutcomes,
     AskPeers,
     CloseConsumer,
     ConsumerEnded,
@@ -38,10 +41,11 @@ from roomcast.log.remote.link import Link
 from roomcast.log.remote.log import RemoteLog
 from roomcast.log.remote.server import LogServer
 from roomcast.log.remote.worker_connection import WorkerConnection
-from roomcast.model.errors import LogRestarted, LogUnavailable, RoomcastError
+from roomcast.model.errors import LogRestarted, LogUnavailable, OutcomeUnknown, RoomcastError
+from roomcast.model.message import Message
 from roomcast.model.retention import Retention
 from roomcast.model.revocation import Revocation
-from tests.log.steps import PATIENCE, until
+from tests.log.steps import PATIENCE, draft, until
 
 PAYLOAD = Raw(msgspec.msgpack.encode(1))
 
@@ -379,12 +383,57 @@ def test_a_frame_that_the_last_connection_cut_short_does_not_spoil_the_next_one(
 
 
 async def test_a_frame_that_is_sent_without_a_connection_does_not_wait_for_the_next_one() -> None:
-    link, transport = Link(), Transport()
+    link, lost, transport = Link(), Transport(), Transport()
     link.send(NextBatch(1))
-    link.connection_made(cast(asyncio.Transport, transport))
+    link.connection_made(cast(asyncio.Transport, lost))
     link.send(NextBatch(2))
+    link.connection_lost(None)
+    link.connection_made(cast(asyncio.Transport, transport))
+    link.send(NextBatch(3))
     link.close()
-    assert transport.written == [framed(NextBatch(2))]
+    assert (lost.written, transport.written) == ([], [framed(NextBatch(3))])
+
+
+async def test_a_connection_sends_what_waits_before_it_closes_and_batches_before_answers() -> None:
+    connection, transport = WorkerConnection(LogServer(None), 1, RevocationList([])), Transport()
+    connection._transport = cast(asyncio.Transport, transport)
+    connection._stored.append((7, 1, 1, [0], False))
+    connection.send(ConsumerEnded(1))
+    connection.close()
+    assert transport.written == [framed(ConsumerEnded(1)) + framed(AppendOutcomes([(7, 1, 1, [0], False)], []))]
+
+
+def test_a_batch_is_encoded_once_for_all_workers() -> None:
+    server, messages = LogServer(None), [Message(1, "a", None, 1, 0, b"{}")]
+    encoded = server.encode_messages(messages)
+    assert server.encode_messages(messages) is encoded
+    assert server.encode_messages([]) != encoded
+
+
+class Connected(Recorder):
+    """A link that is connected."""
+
+    is_connected = True
+
+
+async def test_a_log_that_closes_does_not_wait_for_appends_that_are_never_answered() -> None:
+    appends = Appends(cast(Link, Connected()), lambda: "")
+
+    async def end(answers: list[asyncio.Future[Appended]]) -> None:
+        if not answers:
+            answers.append(appends.add(AppendRequest([draft()], None)))
+        await appends.end()
+
+    answers: list[asyncio.Future[Appended]] = []
+    cancelled, ending = (asyncio.create_task(end(answers)) for _ in range(2))
+    for _ in range(2):
+        await asyncio.sleep(0)
+        assert not ending.done()
+        cancelled.cancel()
+    [answer] = answers
+    appends.fail(OutcomeUnknown, "The connection was lost.")
+    await asyncio.wait_for(ending, PATIENCE)
+    assert isinstance(answer.exception(), OutcomeUnknown)
 
 
 async def test_a_worker_that_takes_the_place_of_a_silent_one_is_waited_for(
@@ -409,3 +458,11 @@ async def test_a_worker_that_takes_the_place_of_a_silent_one_is_waited_for(
     [question] = successor.of(PeerQuestion)
     server.reply(successor, PeerReply(cast(PeerQuestion, question).number, PAYLOAD))
     assert [len(cast(PeerReplies, replies).answers) for replies in sender.of(PeerReplies)] == [0, 1]
+
+
+async def test_the_log_of_a_worker_closes_its_link() -> None:
+    reconnected: list[None] = []
+    link = Link(lambda: reconnected.append(None))
+    await RemoteLog(link).close()
+    link.connection_lost(None)
+    assert not reconnected

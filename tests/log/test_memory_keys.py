@@ -55,3 +55,12 @@ def test_times_from_the_future_become_the_present() -> None:
     keys = keys_of(5, 6)
     keys.clamp_times(5)
     assert [kept.stored_at for kept in keys.known.values()] == [5, 5]
+
+
+def test_a_requested_key_stays_as_long_as_its_message_is_there() -> None:
+    keys = keys_of(KEY_MS)
+    new = NewKey("", "there", KeyedAppend(b"", 9, 1, 0))
+    keys.known[new.scope, new.key] = new.append
+    keys.add([new])
+    keys.expire(Idempotency("there", b""), 2 * KEY_MS - 1)
+    assert names(keys) == ["1", "there"]

@@ -86,8 +86,12 @@ def test_a_rule_in_bytes_allows_exactly_its_bytes() -> None:
 
 def test_a_deleted_room_has_lost_all_its_messages_and_lists_few_of_them() -> None:
     room = room_of(50)
-    room.deleted[7] = 1
+    room.deleted[7], room.bytes = 1, 100
     room.clear()
-    assert (len(room), room.trimmed.seq, room.trimmed.lost, room.deleted) == (0, 50, 50, {})
+    assert (len(room), room.trimmed[:3], room.deleted, room.bytes) == (0, (50, 500, 50), {}, 0)
     assert len(room.seqs) <= 4
     assert room.lost_after(46) == 4
+
+
+def test_a_room_that_the_log_had_forgotten_begins_where_it_was_trimmed() -> None:
+    assert RoomIndex(Trimming(7, 70, 7)).trimmed == Trimming(7, 70, 7, capped=7)

@@ -150,6 +150,7 @@ async def test_a_log_that_is_closed_walks_its_rooms_no_more() -> None:
     await publish(log, "a")
     sweep = log._trimmer._sweep
     assert sweep
+    assert not log._trimmer.must_begin
 
     async def waits() -> bool:
         return sweep._timer is not None
@@ -157,3 +158,12 @@ async def test_a_log_that_is_closed_walks_its_rooms_no_more() -> None:
     await until(waits)
     await log.close()
     assert not await waits()
+
+
+async def test_a_consumer_is_told_what_a_rule_removes_with_an_append() -> None:
+    log = MemoryLog(Retention(rooms=(RoomRule("a", max_messages=1),)))
+    consumer = log.consumer("test", 10)
+    await publish(log, "a", "a")
+    assert (await next_batch(consumer)).cuts == (Cut("a", 1, 1),)
+    assert not log._content.over
+    await log.close()

@@ -63,6 +63,12 @@ async def test_an_unknown_name_is_refused_with_the_known_ones(url: str, says: st
         await open_log(url, retention=Retention())
 
 
+async def test_a_password_in_an_unknown_name_is_not_shown() -> None:
+    with pytest.raises(LogUnusable) as refused:
+        await open_log("redis://user:secret@localhost", retention=Retention())
+    assert "secret" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("url", "shared", "file"),
     [

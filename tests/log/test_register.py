@@ -80,6 +80,15 @@ def test_messages_that_are_not_listed_yet_count_as_messages_of_the_room() -> Non
     assert [listed.between("a", after, 7) for after in (1, 4, 5)] == [1 + 3, 3, 2]
 
 
+def test_the_register_lists_no_more_than_about_twice_as_many_messages_as_it_must() -> None:
+    listed = Register(0, 4)
+    for first in (1, 5, 9):
+        listed.note("a", range(first, first + 4))
+        listed.reached(first + 3)
+    assert (listed.since, listed.reach) == (8, 12)
+    assert [listed.between("a", after, last) for after, last in ((0, 3), (0, 12), (6, 9))] == [3, 12, 3]
+
+
 async def test_the_register_survives_restarts(log: SqliteLog, tmp_path: Path) -> None:
     names = await store(log, 25)
     for _ in range(3):
@@ -139,6 +148,8 @@ async def test_a_failed_commit_leaves_the_register_unchanged(
         names.append("b")  # it was stored all the same
         names += await store(log, 3)
     await check(log, names)
+    # Each message names the one before it, or this would be damage.
+    assert len((await log.read(rooms("b"), len(names) - KEPT, KEPT)).messages) >= 2
 
 
 async def test_before_the_register_begins_a_loss_is_a_bound(
@@ -156,7 +167,10 @@ async def test_before_the_register_begins_a_loss_is_a_bound(
             assert lost <= told(await log.read(rooms("a"), after, 1), after)["a"] <= len(names) - KEPT - after
         rows = list(log._writer._database.connection.execute("SELECT first, last FROM register ORDER BY last"))
         assert 60 <= sum(last - first + 1 for first, last in rows) < 80
-        await check(log, names, rows[0][0] - 1)
+        for _ in range(2):
+            await check(log, names, rows[0][0] - 1)
+            await log.close()
+            log = await open_log("sqlite:", str(tmp_path / "bounded.db"), retention=Retention(KEPT))
     finally:
         await log.close()
 

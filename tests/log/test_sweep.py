@@ -105,6 +105,7 @@ def test_the_pause_between_walks_is_short_beside_the_least_age(loop: Loop, age: 
 def test_a_long_walk_is_followed_by_a_longer_pause(loop: Loop) -> None:
     sweep = Sweep(lambda after: None)
     sweep.least_age = 1.0
+    loop.now = 100.0
     sweep.begin()
     loop.now += 0.5
     sweep.stepped(None)
@@ -176,3 +177,22 @@ def test_a_step_that_fails_after_the_end_begins_nothing(loop: Loop) -> None:
     sweep.stop()
     sweep.finished(cast(asyncio.Future[str | None], Step(cancelled=True)))
     assert loop.timers == []
+
+
+def test_a_walk_that_is_requested_during_the_pause_takes_the_place_of_the_next_one(loop: Loop) -> None:
+    sweep = Sweep(lambda after: None)
+    sweep.apply(Retention(max_age=20.0))
+    sweep.stepped(None)
+    sweep.begin()
+    assert [timer.cancelled for timer in loop.timers] == [True]
+
+
+def test_a_walk_that_failed_is_followed_by_one_walk_although_another_was_requested(loop: Loop) -> None:
+    steps: list[str] = []
+    sweep = Sweep(steps.append)
+    for _ in range(2):
+        sweep.begin()
+    sweep.finished(cast(asyncio.Future[str | None], Step(cancelled=True)))
+    loop.timers[0].call()
+    sweep.stepped(None)
+    assert steps == ["", ""]

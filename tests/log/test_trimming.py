@@ -99,3 +99,9 @@ def test_a_page_of_several_rooms_says_if_they_are_not_trimmed_in_the_order_of_th
 def test_a_page_without_losses_is_as_the_log_read_it() -> None:
     page = Page([], 30, [])
     assert out_of_order(page, Selection.of("ab"), RULES) is page
+
+
+def test_a_reader_has_passed_no_fewer_than_none_of_what_a_room_lost() -> None:
+    """The count of a room's messages after a position may be too high."""
+    [loss] = losses_between(Selection.of("a"), {"a": A}, NEVER, 1, None, lambda room, after, last: A.lost + 1)
+    assert loss.passed == 0

@@ -7,6 +7,7 @@ from dns.resolver import NoNameservers
 from pymongo.errors import (
     AutoReconnect,
     ConfigurationError,
+    ExecutionTimeout,
     InvalidURI,
     NotPrimaryError,
     OperationFailure,
@@ -16,7 +17,15 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
-from roomcast.log.mongodb.errors import error_text, is_away, no_caps, read_only, unavailable, unusable
+from roomcast.log.mongodb.errors import (
+    error_text,
+    is_away,
+    is_not_primary,
+    no_caps,
+    read_only,
+    unavailable,
+    unusable,
+)
 
 NAME = "mongodb://ada@db/chat"
 
@@ -97,3 +106,12 @@ def test_the_drivers_additions_to_an_error_are_left_out() -> None:
 def test_a_server_that_cannot_hold_a_log_is_named() -> None:
     assert read_only(NAME).detail.startswith(f"{NAME} cannot be written on this server, which is no primary")
     assert no_caps(NAME, "no such command").startswith(f"{NAME} keeps no capped collections (no such command)")
+
+
+@pytest.mark.parametrize("code", [91, 189, 10107, 11600, 11602, 13435, 13436])
+def test_a_server_that_is_not_the_primary_now_may_be_so_again(code: int) -> None:
+    assert is_not_primary(OperationFailure("no", code))
+
+
+def test_a_database_that_takes_too_long_is_away() -> None:
+    assert is_away(ExecutionTimeout("slow"))

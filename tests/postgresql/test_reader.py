@@ -70,3 +70,14 @@ async def test_a_room_that_was_forgotten_counts_as_wholly_lost() -> None:
         **dict.fromkeys(["lost_rooms", "lost_ends", "lost_ats", "lost_counts", "lost_caps"]),
     }
     assert await passed(session(**forgotten), 1) == [0]
+
+
+async def test_the_appends_of_a_new_epoch_are_listed_anew() -> None:
+    fake = session(FIRST, SECOND)
+    tail = tail_on(fake)
+    reader = PostgresReader(fake, tail, 100)
+    for tail.epoch in ("e", "new"):
+        fake.answers["page"] = [[{**PAGE, "epoch": tail.epoch}]]
+        fake.answers["begin_register"] = [[{"epoch": tail.epoch, "since": 0}]]
+        await reader.page(rooms("a"), 1, 10, None)
+    assert fake.calls["begin_register"] == 2

@@ -13,6 +13,7 @@ from roomcast.log.postgresql.opening import Anchor
 from roomcast.log.postgresql.queries import Totals
 from roomcast.log.postgresql.tail import PostgresTail
 from roomcast.model.errors import LogRestarted, LogUnavailable
+from roomcast.model.message import Message
 from tests.log.steps import next_batch, seqs, take, until
 from tests.postgresql.fakes import LOG, NEWS, FakeSession, news, tail_on
 
@@ -89,3 +90,22 @@ async def test_totals_of_an_older_read_do_not_replace_newer_ones() -> None:
         assert tail.totals == newest
     tail.note_append([], 1, Totals(4, 9, 9, 2))
     assert tail.totals == Totals(4, 9, 9, 2)
+
+
+async def test_the_others_are_told_of_a_new_epoch_and_nothing_of_the_old_one_is_awaited() -> None:
+    session = FakeSession(load_news=[[{**NEWS, "stored": 9}]])
+    tail = await begun(session)
+    await tail.catch_up()
+    assert tail._unsynced[0] == Anchor(9, 7)
+    await tail.begin()
+    assert (tail._unsynced[0], session.calls["tell_others"]) == (Anchor(9, 7), 1)
+    session.answers["begin_life"] = [[{"epoch": "new", "begun": True, "timed": 0}]]
+    await tail.begin()
+    assert (tail._unsynced[0], session.calls["tell_others"]) == (Anchor(), 2)
+
+
+async def test_an_append_does_not_take_back_how_far_the_log_is_trimmed() -> None:
+    tail = await begun(FakeSession())
+    tail._consumers.push((), 5)
+    tail.note_append([Message(1, "a", None, 1, 0, b"{}")], 7, Totals(trimmed=4))
+    assert tail._consumers.trimmed == 5

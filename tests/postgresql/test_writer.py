@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -211,3 +212,20 @@ async def test_a_closed_writer_takes_nothing(writing: Writing) -> None:
         await writing.append()
     with pytest.raises(LogUnavailable, match="The log is closed"):
         await writing.writer.submit(writing.tail.catch_up)
+
+
+async def test_an_append_whose_transaction_takes_too_long_is_refused(
+    writing: Writing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered, call = asyncio.Event(), writing.session._call
+
+    async def slow(name: str, *values: object) -> Sequence[dict[str, Any]]:
+        if name == "append":
+            await answered.wait()
+        return await call(name, *values)
+
+    monkeypatch.setattr(writing.session, "_call", slow)
+    monkeypatch.setattr(writing.writer, "_tuning", QUICK)
+    with pytest.raises(LogUnavailable, match="takes too long"):
+        await writing.append()
+    answered.set()

@@ -222,9 +222,7 @@ class Consumer:
         """Whether it ended because the log has another history now."""
         self._consumers = consumers
         self._still = 0
-        """How many checks in a row found it at the same position."""
-        self._checked_at = after
-        """Its position at the last check."""
+        """How many checks in a row have found it behind since it last moved."""
         self._trimmed_told = consumers.trimmed
         self._told = after
         """Each message up to this seq was given to it, or counted as missed."""
@@ -271,13 +269,9 @@ class Consumer:
             self._cuts[cut.room] = Cut(cut.room, max(known.upto, cut.upto), known.gone + cut.gone)
 
     def check_progress(self, newest: int) -> None:
-        """Called once a second: finds out whether it has moved since the last call, or had nothing to take because
-        `newest` is its position."""
-        if self.position >= newest or self.position > self._checked_at:
-            self._still = 0
-        else:
-            self._still += 1
-        self._checked_at = self.position
+        """Called once a second: finds out whether it stands still although there is something to take after its
+        position, up to `newest`."""
+        self._still = 0 if self.position >= newest else self._still + 1
         self.stands_still = self._still * _CHECK_SECONDS > STILL_SECONDS
 
     def _acknowledge(self) -> None:

@@ -12,11 +12,12 @@ from pathlib import Path
 import apsw
 import pytest
 
-from roomcast.log.sqlite import integrity
+from roomcast.log.sqlite import examination, integrity
 from roomcast.log.sqlite.backup import back_up
 from roomcast.log.sqlite.examination import examine
 from roomcast.model.errors import LogUnusable
 from tests.cli.shell import run
+from tests.log.sqlite.conftest import open_files
 from tests.observer import Observer
 from tests.running import Running, start_roomcast
 
@@ -91,7 +92,8 @@ def _id(server: Running, seq: int) -> str:
     return f"{_epoch(server)}-{seq}"
 
 
-def test_progress_goes_to_the_end(sound: Path, tmp_path: Path) -> None:
+def test_progress_goes_to_the_end(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examination, "_READ_MESSAGES", 1_000)
     copied: list[tuple[int, int]] = []
     back_up(str(sound), str(tmp_path / "again.db"), lambda done, total: copied.append((done, total)))
     assert copied[-1] == (sound.stat().st_size,) * 2
@@ -106,6 +108,24 @@ def test_a_file_that_is_there_is_never_replaced(sound: Path, tmp_path: Path) -> 
     with pytest.raises(LogUnusable, match="is there already"):
         back_up(str(sound), str(there), lambda done, total: None)
     assert there.read_text() == "mine"
+
+
+def test_a_file_that_appears_during_the_backup_is_not_replaced_either(sound: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+
+    def appear(done: int, total: int) -> None:
+        copy.write_text("mine")
+
+    with pytest.raises(FileExistsError):
+        back_up(str(sound), str(copy), appear)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["mine"]
+
+
+def test_what_an_interrupted_backup_has_left_is_replaced(sound: Path, tmp_path: Path) -> None:
+    (tmp_path / "copy.db.part").write_text("half of it")
+    back_up(str(sound), str(tmp_path / "copy.db"), lambda done, total: None)
+    assert os.listdir(tmp_path) == ["copy.db"]
+    assert open_files(tmp_path) == []
 
 
 def test_a_backup_that_fails_leaves_nothing_behind(sound: Path, tmp_path: Path) -> None:

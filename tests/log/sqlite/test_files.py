@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,7 +24,7 @@ from roomcast.log.sqlite.write_connection import WriteConnection
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.retention import Retention
 from roomcast.model.revocation import Revocation
-from tests.log.sqlite.conftest import Reopen, without_rights
+from tests.log.sqlite.conftest import Reopen, open_files, without_rights
 from tests.log.steps import publish, seqs
 
 FRAME = 24 + 4_096
@@ -234,23 +234,31 @@ def test_a_write_ahead_log_that_cannot_be_read_for_a_moment_is_not_truncated(
     assert not files.truncated
 
 
-async def test_a_log_whose_write_ahead_log_was_cut_begins_a_new_epoch(reopen: Reopen, path: Path) -> None:
+@pytest.mark.parametrize("noticed", [True, False])
+async def test_a_log_whose_write_ahead_log_was_cut_begins_a_new_epoch(
+    reopen: Reopen, path: Path, noticed: bool
+) -> None:
     """Its last messages may be gone, and their ids must not be used again."""
+    await reopen()
     log = await reopen()
     await publish(log, *"aaa", body=b"x" * 50_000)
     os.truncate(f"{path}-wal", 32)
-    with pytest.raises(LogUnavailable):
-        await publish(log, "a")
+    if noticed:
+        with pytest.raises(LogUnavailable):
+            await publish(log, "a")
     assert (await reopen()).epoch != log.epoch
 
 
 async def test_nothing_is_left_beside_a_database_that_was_replaced(log: SqliteLog, path: Path) -> None:
-    """It would be read as part of the other one."""
-    await publish(log, "a")
+    """It would be read as part of the other one, in which nothing changes either."""
+    await publish(log, *"aaa", body=b"x" * 50_000)
+    other = path.with_name("other.db")
+    await (await sqlite.open_log("sqlite:", str(other), retention=Retention())).close()
     path.rename(path.with_name("elsewhere.db"))
-    path.touch()
+    path.write_bytes(content := other.read_bytes())
     await log.close()
     assert Path(f"{path}-wal").stat().st_size == 0
+    assert path.read_bytes() == content
 
 
 async def test_a_log_that_is_closed_has_no_file_open(log: SqliteLog, path: Path) -> None:
@@ -278,12 +286,3 @@ async def test_both_connections_sort_in_memory_and_wait_for_other_programs(log: 
     for connection in (log._reader._connection, log._writer._database.connection):
         assert [connection.pragma(name) for name in ("temp_store", "busy_timeout")] == [2, BUSY_MS]
     assert log._writer._database.connection.pragma("wal_autocheckpoint") == CHECKPOINT_PAGES
-
-
-def open_files(path: Path) -> list[str]:
-    """The names of the files of this database that the process has open."""
-    found = []
-    for descriptor in os.listdir("/proc/self/fd"):
-        with suppress(FileNotFoundError):  # the descriptor of the list itself
-            found.append(os.readlink(f"/proc/self/fd/{descriptor}"))
-    return [name for name in found if name.startswith(str(path))]

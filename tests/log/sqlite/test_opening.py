@@ -83,6 +83,24 @@ async def test_a_file_belongs_to_one_server(log: SqliteLog, path: Path, tmp_path
     await (await sqlite.open_log("sqlite:", str(path), retention=Retention())).close()
 
 
+async def test_the_process_that_has_the_lock_is_named_if_it_is_known(reopen: Reopen, path: Path) -> None:
+    lock = path.with_name("log.db.lock")
+    lock.write_text("999999999999\n")
+    await reopen()
+    with pytest.raises(LogUnusable, match=f"another running server .process {os.getpid()}.:"):
+        await sqlite.open_log("sqlite:", str(path), retention=Retention())
+    lock.write_text("nobody\n")
+    with pytest.raises(LogUnusable, match="another running server: stop that one"):
+        await sqlite.open_log("sqlite:", str(path), retention=Retention())
+
+
+async def test_a_lock_keeps_the_permissions_that_it_has(reopen: Reopen, path: Path) -> None:
+    await (await reopen()).close()
+    path.with_name("log.db.lock").chmod(0o666)
+    await reopen()
+    assert modes(path)["log.db.lock"] == 0o666
+
+
 async def test_a_file_that_failed_to_open_is_free_again(reopen: Reopen, path: Path) -> None:
     text_file(path)
     with pytest.raises(LogUnusable, match="not a database"):

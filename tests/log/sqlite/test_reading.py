@@ -101,6 +101,7 @@ async def test_few_rooms_among_many_are_searched_in_steps(log: SqliteLog, monkey
         found = await log.rooms("r/7", "newest", None, 50)
     assert [stats.room for stats in found] == [f"r/{n}" for n in range(799, 749, -1)]
     assert [len(counts), max(counts) < 100 * 30] == [3, True]
+    assert len(await log.rooms("r/77", "newest", None, 11)) == 11  # the last one is far from the others
     assert [stats.room for stats in await listed(log, "r/77", "newest", 7)] == [
         *(f"r/{n}" for n in range(779, 769, -1)),
         "r/77",

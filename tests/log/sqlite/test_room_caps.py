@@ -80,6 +80,15 @@ def test_a_cut_that_has_reached_its_limit_reads_no_further_room(table: Table) ->
     assert (many.cut(1, 0, 6, NOW)[1], table.reads) == ([1], 1)
 
 
+def test_a_room_that_a_cut_brought_down_is_over_its_rule_again_if_the_cut_failed(table: Table) -> None:
+    one = caps(table, RoomRule("a", max_messages=1))
+    one.learn([message(seq) for seq in (1, 2)], 0)
+    one.cut(10, 0, 2, NOW)
+    assert not one.over
+    one.forget()
+    assert list(one.over) == ["a"]
+
+
 def test_nothing_newer_than_the_end_is_cut_although_the_room_stays_over_its_rule(table: Table) -> None:
     one = caps(table, RoomRule("a", max_messages=1))
     one.learn([message(seq) for seq in (1, 2, 3)], 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import apsw
@@ -15,7 +16,7 @@ from roomcast.log.sqlite.opening import open_database
 from roomcast.log.sqlite.snapshot import snapshot
 from roomcast.log.sqlite.writer import SqliteWriter
 from roomcast.model.retention import Retention
-from tests.log.sqlite.conftest import without_rights
+from tests.log.sqlite.conftest import open_files, without_rights
 from tests.log.steps import draft
 
 
@@ -53,3 +54,11 @@ def test_progress_is_told_while_the_pages_are_checked(file: Path, monkeypatch: p
     examination.examine(str(file), told.append)
     assert told[:2] == [0, 0]
     assert told[-1] == 2
+
+
+@pytest.mark.parametrize("without", [False, True], ids=["with rights", "without rights"])
+def test_a_name_may_have_any_characters_and_nothing_stays_open(file: Path, without: bool) -> None:
+    strange = file.rename(file.with_name("50%25 #1?.db"))
+    with without_rights() if without else nullcontext(), snapshot(str(strange)) as connection:
+        assert connection.execute("SELECT newest FROM state").get == 2
+    assert open_files(file.parent) == []

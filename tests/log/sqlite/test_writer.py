@@ -219,3 +219,26 @@ def test_the_cache_of_rooms_with_rules_is_emptied_when_it_is_large(
     for name in "abcdefg":
         publish(writer, name)
         assert len(writer._caps._rooms) <= 3
+
+
+def test_a_room_that_comes_back_after_it_was_forgotten_follows_the_newest_of_the_forgotten(
+    open_writer: Open,
+) -> None:
+    publish(open_writer(), [f"r{number}" for number in range(30)])
+    writer = open_writer(Retention(1))
+    while writer.trim(None).more:
+        pass
+    [message] = writer.commit([AppendRequest([draft("r0")], None)], None).messages
+    [[forgotten]] = writer._database.connection.execute("SELECT forgotten FROM state")
+    assert message.prev == forgotten > 10
+
+
+def test_rooms_that_were_emptied_before_a_restart_are_forgotten_after_it(open_writer: Open) -> None:
+    writer = open_writer()
+    names = [f"r{number}" for number in range(30)]
+    publish(writer, names)
+    for name in names:
+        writer.delete_room(name)
+    writer = open_writer()
+    writer.trim(None)
+    assert writer._database.value("count_empty_rooms", {}) == 10

@@ -92,7 +92,6 @@ class Session:
     async def drop(self) -> None:
         """Closes the connection. The next call opens another one."""
         connection, self._connection = self._connection, None
-        self._statements.clear()
         if connection and not connection.is_closed():
             with suppress(Exception):  # the connection may be half open, and is of no use any more
                 await connection.close(timeout=1.0)
@@ -114,7 +113,6 @@ class Session:
         except (TimeoutError, asyncio.CancelledError, asyncpg.InterfaceError):
             connection.terminate()
             self._connection = None
-            self._statements.clear()
             raise
 
     async def _call(self, name: str, *values: object) -> Sequence[Row]:
