@@ -30,7 +30,11 @@ from roomcast.cli.duration import Duration
     "--publish", multiple=True, metavar="ROOM", help="Room that may be published to; repeatable. Needs --sub."
 )
 @click.option("--sub", metavar="NAME", help="The person that it is for, as your application names them.")
-@click.option("--user", metavar="NAME", help="The user of the messages published with it.  [default: anonymous]")
+@click.option(
+    "--user",
+    metavar="NAME",
+    help="The user of the messages published with it.  [default: the credential's user, or anonymous]",
+)
 @click.option(
     "--for", "seconds", type=Duration(), default="1h", show_default=True, help="How long it is valid, such as 15m."
 )
