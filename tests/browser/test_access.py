@@ -130,6 +130,21 @@ def test_an_expired_token_is_asked_for_once_more_and_then_it_stops_in_the_server
     assert len(messages) == 3  # the stream, its resume, and one more try
 
 
+def test_a_url_that_cannot_be_parsed_is_named_and_its_function_is_asked_again(
+    page: Page, elsewhere: str, backend: Backend, keyed: Running
+) -> None:
+    tab = Tab(page, elsewhere, keyed, iter([]))
+    page.evaluate("""(url) => {
+      let times = 0;
+      globalThis.credential = () => ((times += 1) === 1 ? "http://[" : url);
+    }""", backend.ticket(keyed, "user/42"))  # fmt: skip
+    tab.follow("url")
+    tab.until("seen.states.some(({ why }) => why)")
+    assert page.evaluate("seen.states.find(({ why }) => why).why") == "url() gave something other than a url"
+    page.evaluate("following.retry()")
+    tab.until_live()
+
+
 def test_a_room_that_is_not_granted_stops_at_once_and_is_named(
     page: Page, elsewhere: str, backend: Backend, keyed: Running
 ) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests.browser.steps import eventually, history, open_room, post, texts
 from tests.running import Running
@@ -95,6 +96,28 @@ def test_a_message_is_inspected_and_copied(page: Page, context: BrowserContext, 
     assert copied["Copy link"] == f"{server.url}/?room=developers&at={id}"
 
 
+def test_a_link_to_a_message_waits_for_a_page_that_takes_long(page: Page, server: Running) -> None:
+    [old] = post(server, "far back")
+    post(server, *(str(n) for n in range(999)))
+    held: list[Route] = []
+    page.clock.install()
+    page.route(re.compile("before="), lambda route: route.continue_() if held else held.append(route))
+    open_room(page, server)
+    expect(texts(page).last).to_have_text("998")
+    page.locator("#messages").evaluate("(list) => (list.scrollTop = 0)")
+    eventually(page, lambda: held, "the request for a page")
+    page.evaluate(
+        """(id) => {
+          history.pushState(null, "", `?room=developers&at=${id}`);
+          dispatchEvent(new PopStateEvent("popstate"));
+        }""",
+        old,
+    )
+    page.clock.run_for(6_000)
+    held[0].continue_()
+    expect(page.locator("li.picked .text")).to_have_text("far back")
+
+
 def test_a_link_to_a_message_scrolls_there_however_far_back_it_is(page: Page, server: Running) -> None:
     [old] = post(server, "far back")
     for start in (0, 1000):
@@ -104,7 +127,9 @@ def test_a_link_to_a_message_scrolls_there_however_far_back_it_is(page: Page, se
     expect(picked.locator(".text")).to_have_text("far back")
     expect(picked).to_be_in_viewport()
     page.goto(f"{server.url}/?room=developers&at={old.split('-')[0]}-99999")
-    expect(page.locator("#notice")).to_contain_text("no longer kept")
+    expect(page.locator("#notice")).to_have_text(
+        "This message is no longer kept, in another room, or over 100,000 messages back."
+    )
     stored = history(server, limit="1", replay="all")["messages"][0]["timestamp"]
     page.get_by_role("button", name="Jump to a time").click()
     page.locator("#when").evaluate(

@@ -10,10 +10,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from roomcast.auth.keys import sha256
+from roomcast.cli.load.address import Address
 from tests.cli.shell import Program, run
 from tests.conftest import Serve
 from tests.running import Running, wait_for
@@ -148,7 +151,7 @@ def faulty(request: pytest.FixtureRequest) -> Iterator[str]:
         ("double", "wrong +{twice}  0 cuts, 0 gaps, {twice} duplicated or out of order"),
         ("double", "{twice} were duplicated or out of order, and others may be lost"),
         ("give one's to the other", "{once} were duplicated or out of order, and others may be lost"),
-        ("refuse", "published .* {once} refused"),
+        ("refuse", "published .* {once} refused: the server answers 507"),
     ],
     indirect=["faulty"],
 )
@@ -161,6 +164,29 @@ def test_a_server_that_loses_or_duplicates_messages_is_detected(faulty: str, wor
     assert re.search(words.format(once=faults, twice=2 * faults), done.stdout), done.stdout
     assert done.returncode == (0 if "nothing" in words else 1)
     assert "Traceback" not in done.stderr
+
+
+def test_messages_are_posted_as_the_user_of_the_credential(serve: Serve, tmp_path: Path) -> None:
+    key = "rck_anna_" + 43 * "a"
+    config = tmp_path / "roomcast.toml"
+    row = f'[[key]]\nname = "anna"\nsha256 = "{sha256(key)}"\nread = ["*"]\npublish = ["*"]\nuser = "anna"\n'
+    config.write_text(row)
+    done = run("bench", serve(f"--config={config}").url, *SHORT, ROOMCAST_TOKEN=key)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(_figure(done.stdout, "published")) > 0
+
+
+def test_a_name_of_a_header_field_is_sent_once_whatever_its_case() -> None:
+    headers = {"authorization": "Bearer t", "host": "b", "ACCEPT": "x", "idempotency-key": "mine"}
+    address = Address.parse("http://u:p@a:81", headers)
+    fields = address.request("POST", "/messages", b"{}", Accept="y", Idempotency_Key="k").split(b"\r\n")[1:-2]
+    assert sorted(fields) == [
+        b"accept: y",
+        b"authorization: Bearer t",
+        b"content-length: 2",
+        b"host: b",
+        b"idempotency-key: k",
+    ]
 
 
 @pytest.mark.parametrize(

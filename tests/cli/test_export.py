@@ -71,6 +71,21 @@ def test_an_export_continues_after_the_last_whole_line(server: Running, tmp_path
     assert json.loads(file.read_bytes()[len(whole) :]) == stored
 
 
+def test_an_export_continues_after_a_message_of_megabytes(serve: Serve, tmp_path: Path) -> None:
+    server = serve("--max-message=2MB", "--max-body=4MB")
+    file = tmp_path / "rooms.ndjson"
+    export = ("export", "developers", f"--output={file}")
+    server.publish("small")
+    server.publish("x" * 1_500_000)
+    assert run(*export, url=server.url).returncode == 0
+    whole = file.read_bytes()
+    for cut in (0, 1, 20, 1_400_000):
+        file.write_bytes(whole[: len(whole) - cut])
+        done = run(*export, url=server.url)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert file.read_bytes() == whole
+
+
 @pytest.mark.parametrize(
     "content", ["my diary", "one\ntwo\n", '{"a": 1}\n', "\n\n", '{"id": 1, "room": "developers"}\n']
 )

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from roomcast.auth.keys import sha256
 from roomcast.cli.batches import Line, NonStopSender
 from roomcast.cli.lines import InputLine
 from roomcast.cli.texts import Texts
-from roomcast.client import Stored, Unreachable
+from roomcast.client import Client, Stored, Unreachable
 from roomcast.client.request import encoded
 from roomcast.model.draft import parse_json
 from tests.cli.shell import ROOMCAST, TO_THE_END, Program, environment, run
@@ -67,6 +68,21 @@ def test_lines_become_messages(server: Running) -> None:
     done = run("publish", "developers", "--user=log", url=server.url, input="one\r\n\ntwo\nthree")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert [(m["user"], m["text"]) for m in history(server)] == [("log", "one"), ("log", "two"), ("log", "three")]
+
+
+def test_lines_are_published_as_the_user_of_the_credential(serve: Serve, tmp_path: Path) -> None:
+    key = "rck_anna_" + 43 * "a"
+    config = tmp_path / "roomcast.toml"
+    row = f'[[key]]\nname = "anna"\nsha256 = "{sha256(key)}"\nread = ["*"]\npublish = ["*"]\nuser = "anna"\n'
+    config.write_text(row)
+    server = serve(f"--config={config}")
+    done = run("publish", "developers", url=server.url, input="one\ntwo\n", ROOMCAST_TOKEN=key)
+    assert (done.returncode, done.stderr) == (0, "")
+    with Client(server.url, auth=key) as client:
+        assert [(m.user, m.text) for m in client.history("developers").messages] == [
+            ("anna", "one"),
+            ("anna", "two"),
+        ]
 
 
 def test_a_line_is_published_as_soon_as_it_comes(server: Running) -> None:

@@ -66,6 +66,19 @@ def test_each_command_sends_the_token_of_the_environment(scripted: ScriptedServe
     assert running.result(TO_THE_END + PATIENCE).returncode in (1, 2)
 
 
+@pytest.mark.parametrize("command", COMMANDS[:-1], ids=lambda command: command[0])
+def test_a_given_credential_overrides_the_user_and_password_of_the_url(
+    scripted: ScriptedServer, command: list[str]
+) -> None:
+    url = scripted.url.removesuffix("/events").replace("http://", "http://u:p@")
+    running = aside(run, *at(url, command), input=LINE, ROOMCAST_HEADER="authorization: Bearer mine")
+    asked = scripted.next()
+    assert asked.headers["authorization"] == "Bearer mine"
+    asked.answer("403 Forbidden")
+    scripted.close()
+    assert running.result(TO_THE_END + PATIENCE).returncode == 1
+
+
 def test_the_error_for_a_malformed_header_in_the_environment_does_not_show_it() -> None:
     done = run("rooms", ROOMCAST_HEADER="X-A: b\nsecret")
     assert done.returncode == 2

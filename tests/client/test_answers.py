@@ -74,12 +74,6 @@ def test_a_malformed_problem_raises_refused(body: bytes) -> None:
     assert error.answered == 422
 
 
-def test_advice_for_urls_written_by_hand_becomes_advice_for_programs() -> None:
-    detail = "since must be a time such as 2026-11-22T06:27:00Z (with + written as %2B)"
-    error = refused(422, {"type": "urn:problem-type:roomcast:invalid", "detail": detail})
-    assert str(error) == "since must be a time such as 2026-11-22T06:27:00Z or 2026-11-22T08:27:00+02:00"
-
-
 @pytest.mark.parametrize(
     ("url", "text"),
     [

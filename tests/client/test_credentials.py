@@ -236,6 +236,30 @@ def test_errors_that_no_credential_can_fix_are_raised_at_once(
     assert scripted.is_quiet(0.3)
 
 
+@pytest.mark.parametrize(
+    ("options", "sent"),
+    [
+        ({"auth": "token"}, "Bearer token"),
+        ({"auth": lambda: "token"}, "Bearer token"),
+        ({"headers": {"authorization": "Bearer header"}}, "Bearer header"),
+        ({"auth": ("b", "q")}, "Basic Yjpx"),
+        ({}, "Basic dTpw"),
+    ],
+    ids=["token", "function", "header", "login", "none"],
+)
+def test_a_given_credential_overrides_the_user_and_password_of_the_url(
+    scripted: ScriptedServer, client: MakeClient, options: dict[str, Any], sent: str
+) -> None:
+    one = client(base(scripted).replace("http://", "http://u:p@"), **options)
+    for call in (lambda: next(one.follow("a")), lambda: one.history("a")):
+        calling = aside(call)
+        asked = scripted.next()
+        asked.answer("403 Forbidden", PROBLEM, body=problem("forbidden", "its words"))
+        with pytest.raises(Forbidden, match="its words"):
+            calling.result(PATIENCE)
+        assert asked.headers["authorization"] == sent
+
+
 def test_a_publish_above_the_limit_is_tried_again_after_retry_after(
     scripted: ScriptedServer, client: MakeClient
 ) -> None:

@@ -13,6 +13,7 @@ from roomcast.client import Client, Refused, request
 from roomcast.client.decode import Event
 from roomcast.client.http import OutgoingRequest
 from roomcast.client.messages import batch, check_empty, followers, from_event, page, rooms, single, ticket
+from roomcast.model.draft import parse_json
 from roomcast.model.errors import RoomcastError
 
 BASE = "http://host"
@@ -42,10 +43,21 @@ def test_an_id_is_one_part_of_the_path(make: object) -> None:
     assert asked.url == f"{BASE}/messages/a%2Fb%3Fc"
 
 
-def test_a_publish_bounds_its_answer_by_its_body() -> None:
+def test_a_publish_bounds_its_answer_by_its_body_and_its_messages() -> None:
     small, large = (request.publish(BASE, {"room": "a", "text": "x" * n}, None) for n in (1, 1_000_000))
-    assert small.max_answer == 8 * len(small.body or b"") + 65_536
-    assert large.max_answer == 8 * len(large.body or b"") + 65_536
+    assert small.max_answer == 8 * len(small.body or b"") + 1_024 + 65_536
+    assert large.max_answer == 8 * len(large.body or b"") + 1_024 + 65_536
+    batch = request.publish(BASE, [{"room": "a", "text": "x"}] * 1_000, None)
+    assert batch.max_answer == 8 * len(batch.body or b"") + 1_000 * 1_024 + 65_536
+
+
+@pytest.mark.parametrize("character", ["я", "😀", "\u2028"])
+def test_a_batch_of_a_credential_with_the_longest_user_fits_into_its_answer(character: str) -> None:
+    asked = request.publish(BASE, [{"room": "a", "text": "x"}] * 1_000, None)
+    drafts = parse_json(asked.body or b"", 64_000, character * 128).drafts
+    added = len('"id":"0123456789ab-123456789012345678","timestamp":"2026-11-22T06:27:00.000Z",')
+    assert asked.max_answer
+    assert asked.max_answer > sum(len(draft.body) + added for draft in drafts)
 
 
 def test_an_idempotency_key_is_sent_as_it_is_also_an_empty_one() -> None:

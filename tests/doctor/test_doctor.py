@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ from roomcast.doctor.listening import Recording, listen
 from roomcast.doctor.site import Site
 from tests.certificate import Certificate
 from tests.cli.shell import run
+from tests.client.scripted import ScriptedServer, aside
 from tests.doctor.test_behind_proxies import examined, faults
 from tests.proxies import nginx
 from tests.running import PATIENCE, Running, free_port, start_roomcast
@@ -215,6 +217,27 @@ async def test_an_id_that_is_not_ascii_is_sent_as_utf_8(answering: Callable[[Res
     answering(respond)
     await listen(Site("http://localhost", {}, "a"), 5, Last_Event_ID="é")
     assert seen == ["é".encode()]
+
+
+@pytest.mark.parametrize(
+    ("headers", "credential", "sent"),
+    [
+        ({}, True, "Basic dTpw"),
+        ({"authorization": "Bearer t"}, True, "Bearer t"),
+        ({}, False, None),
+        ({"authorization": "Bearer t"}, False, None),
+    ],
+)
+def test_the_user_and_password_of_the_url_are_sent_if_there_is_no_other_credential(
+    headers: dict[str, str], credential: bool, sent: str | None
+) -> None:
+    with closing(ScriptedServer()) as scripted:
+        site = Site(scripted.url.replace("http://", "http://u:p@"), headers)
+        asking = aside(asyncio.run, site.get("/me", credential=credential))
+        asked = scripted.next()
+        asked.answer()
+        assert asking.result(PATIENCE).status_code == 200
+    assert asked.headers.get("authorization") == sent
 
 
 @pytest.mark.parametrize("url", ["http://localhost", "http://localhost/live", "http://localhost/live/é"])

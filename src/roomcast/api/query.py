@@ -225,7 +225,7 @@ def _since(value: str) -> Since | Ago:
     with contextlib.suppress(ValueError):  # not a time, or a month 13
         return Since(parse_time(value))
     wrong = "must be an RFC 3339 time such as 2026-11-22T06:27:00Z, or a duration such as 10m, 2h or 1h30m"
-    # The usual mistake in a handwritten URL.
+    # The usual mistake in a handwritten URL. The clients pass this text on to people who write no URL.
     if is_time("+".join(value.rsplit(" ", 1))):
-        wrong += "; in a URL, a + is written %2B"
+        wrong += "; the + before its zone is missing (in a URL, it is written %2B)"
     raise ValueError(wrong)

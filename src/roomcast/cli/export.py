@@ -21,6 +21,7 @@ from roomcast.cli.completing import room_names
 from roomcast.cli.progress import Progress
 from roomcast.cli.reading import messages
 from roomcast.client import Client, Message
+from roomcast.client.body import MAX_ANSWER
 from roomcast.client.messages import message as parsed
 from roomcast.model.errors import RoomcastError
 from roomcast.model.rooms import Selection
@@ -28,8 +29,9 @@ from roomcast.model.rooms import Selection
 _LINE_START = b'{"id":"'
 """Each line of an export begins with this."""
 _TAIL = 1024 * 1024
-"""The last whole line is searched for in this many bytes at the file's end: far more than a message may have by
-default."""
+"""The last whole line is searched for in this many bytes at the file's end: far more than a message has with the
+server's default. If they do not hold it, the search goes back twice as far, and so on, until it has passed
+`MAX_ANSWER`: no longer message reaches an export."""
 _LIST_THEM = "list the rooms with roomcast rooms"
 
 
@@ -134,8 +136,7 @@ def _last(file: BinaryIO, path: Path) -> Message | None:
     """The message of the last whole line. Cuts off a line that is not whole. Raises `IncompleteExport`, before it
     changes anything, for a file that is not an export."""
     size = file.seek(0, os.SEEK_END)
-    file.seek(start := max(0, size - _TAIL))
-    *whole, rest = file.read().split(b"\n")
+    (*whole, rest), start = _last_lines(file, size)
     try:
         last = parsed(whole[-1].decode()) if whole else None
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -145,6 +146,18 @@ def _last(file: BinaryIO, path: Path) -> Message | None:
         raise IncompleteExport(f"{path} is not an export that can be continued: write to another file")
     file.truncate(size - len(rest))
     return last
+
+
+def _last_lines(file: BinaryIO, size: int) -> tuple[list[bytes], int]:
+    """The lines at the end of `file`, which has `size` bytes, and the place of the first one, which may lack its
+    beginning. The last one, after the last line feed, may be empty."""
+    span = _TAIL
+    while True:
+        file.seek(start := max(0, size - span))
+        lines = file.read().split(b"\n")
+        if len(lines) > 2 or not start or span > MAX_ANSWER:
+            return lines, start
+        span *= 2
 
 
 def write(file: BinaryIO, found: Iterator[Message]) -> None:

@@ -34,7 +34,7 @@ def _json(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
 @click.argument("room", shell_complete=room_names)
 @click.argument("text", required=False)
 @with_server
-@click.option("--user", metavar="NAME", help="The author.  [default: anonymous]")
+@click.option("--user", metavar="NAME", help="The author.  [default: the credential's user, or anonymous]")
 @click.option("--type", metavar="TYPE", help="The event's type, such as order.paid.")
 @click.option("--data", metavar="JSON", callback=_json, help="Any JSON value, beside TEXT or instead of it.")
 @click.option(

@@ -22,8 +22,11 @@ class Texts:
     """Makes messages from lines, and counts the lines that were changed."""
 
     def __init__(self, common: Mapping[str, str]) -> None:
-        self._common = {"user": "anonymous", **common}
-        """Fields of all messages. The default user is counted, too: the server adds and stores it."""
+        self._common = common
+        """Fields of all messages."""
+        self._stored = {"user": "anonymous", **common}
+        """The same with the usual default of the user, which the server adds and stores. It is counted and never
+        sent: a server refuses it with a credential that publishes as another user."""
         self._limit = LIMIT
         self.replaced = 0
         """Lines that were not UTF-8."""
@@ -70,7 +73,7 @@ class Texts:
 
     def _weight(self, text: str) -> int:
         """Bytes of the message that the server stores."""
-        return len(encoded({**self._common, "text": _ESCAPED.sub("123456", text)}))
+        return len(encoded({**self._stored, "text": _ESCAPED.sub("123456", text)}))
 
 
 def _is_utf8(content: bytes) -> bool:

@@ -33,7 +33,7 @@ from roomcast.cli.duration import Duration
 @click.option(
     "--user",
     metavar="NAME",
-    help="The user of the messages published with it.  [default: yours, or anonymous]",
+    help="The user of the messages published with it.  [default: the credential's user, or anonymous]",
 )
 @click.option(
     "--for", "seconds", type=Duration(), default="1h", show_default=True, help="How long it is valid, such as 15m."

@@ -111,7 +111,7 @@ def refusal(response: httpx.Response, body: bytes) -> RoomcastError:
     if name == errors.TooMany.kind and isinstance(detail, str):
         return errors.TooMany(detail, round(retry_after(response)))
     if kind and isinstance(detail, str):
-        return kind(_unescaped(detail), [*_faults(problem.get("errors"))])
+        return kind(detail, [*_faults(problem.get("errors"))])
     explanation = f": {detail}" if isinstance(detail, str) else ""
     content = content_type(response) or "no content type"
     answered = f"{response.status_code} {response.reason_phrase} ({content})"
@@ -160,12 +160,6 @@ def _problem(response: httpx.Response, body: bytes) -> dict[str, Any]:
 
 def _faults(listed: Any) -> list[Fault]:
     try:
-        return [Fault(str(one["pointer"]), _unescaped(str(one["detail"]))) for one in listed]
+        return [Fault(str(one["pointer"]), str(one["detail"])) for one in listed]
     except (KeyError, TypeError):
         return []
-
-
-def _unescaped(detail: str) -> str:
-    """The detail without the advice for URLs that are written by hand: the client encodes the value, and would
-    send a %2B literally."""
-    return detail.replace(" (with + written as %2B)", " or 2026-11-22T08:27:00+02:00")

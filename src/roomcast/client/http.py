@@ -155,7 +155,10 @@ def build_request(
     )
 
 
-def for_httpx(auth: Auth) -> Any:
-    """The value of httpx's argument `auth`. If `auth` is None or a bearer token, httpx sends the credentials in
-    the URL, if there are any; they override the token."""
-    return httpx.USE_CLIENT_DEFAULT if auth is None or isinstance(auth, str) else auth
+def for_httpx(auth: Auth, built: httpx.Request) -> Any:
+    """The value of httpx's argument `auth` for the request `built`. If `auth` is None and the request has no
+    credential yet, httpx sends the user and password of the URL. It would also send them in place of a credential
+    in the request's header fields: a bare `httpx.Auth` keeps those."""
+    if auth is None or isinstance(auth, str):
+        return httpx.Auth() if "authorization" in built.headers else httpx.USE_CLIENT_DEFAULT
+    return auth

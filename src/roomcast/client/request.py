@@ -29,10 +29,10 @@ _HEARTBEAT = 15.0
 """Seconds: the server's default."""
 _SILENCE = 2.5
 """A stream is dead after the silence of this many heartbeats: every hiccup of a network makes one late."""
-_ANSWER_FACTOR, _ANSWER_LEAST = 8, 64 * 1024
-"""The answer to a publish may have the first number times the bytes of its request, plus the second number; the
-answer about a ticket or a revocation, the second number. A message of 23 bytes comes back with its id, user and
-time, which makes about 120 bytes."""
+_ANSWER_FACTOR, _ANSWER_EACH, _ANSWER_LEAST = 8, 1024, 64 * 1024
+"""The answer to a publish may have the first number times the bytes of its request, plus the second number for
+each message, plus the third; the answer about a ticket or a revocation, the third. A message comes back with its
+id, its time, and the credential's user: 128 characters, each of which JSON may write with 6 bytes."""
 
 
 class Unset:
@@ -54,9 +54,9 @@ def publish(base: str, body: Mapping[str, Any] | Sequence[Mapping[str, Any]], ke
         ("Idempotency-Key", secrets.token_hex(16) if key is None else key),
     ]
     written = encoded(body)
-    return OutgoingRequest(
-        "POST", f"{base}/messages", written, headers, READ_SECONDS, len(written) * _ANSWER_FACTOR + _ANSWER_LEAST
-    )
+    count = 1 if isinstance(body, Mapping) else len(body)
+    max_answer = len(written) * _ANSWER_FACTOR + count * _ANSWER_EACH + _ANSWER_LEAST
+    return OutgoingRequest("POST", f"{base}/messages", written, headers, READ_SECONDS, max_answer)
 
 
 def publication(room: str, **fields: Any) -> dict[str, Any]:

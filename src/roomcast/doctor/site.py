@@ -62,8 +62,15 @@ class Site:
 
     def client(self, *, credential: bool = True) -> httpx.AsyncClient:
         """Returns a new HTTP client, with connections of its own; without `credential` it sends none."""
+        headers = self.headers if credential else {}
+        keeps_url_login = credential and "authorization" not in map(str.lower, headers)
         return httpx.AsyncClient(
-            base_url=self.url, headers=self.headers if credential else {}, timeout=SECONDS, verify=self.tls
+            base_url=self.url,
+            headers=headers,
+            # Without this, httpx would send the user and password of the URL.
+            auth=None if keeps_url_login else httpx.Auth(),
+            timeout=SECONDS,
+            verify=self.tls,
         )
 
     async def get(self, path: str, *, credential: bool = True, **given: str) -> httpx.Response:

@@ -16,7 +16,6 @@ const LONG = 300;
 
 /** The region that screen readers read aloud. */
 export class Announcer {
-  #region = element("announced");
   /** @type {Message[]} */
   #waiting = [];
 
@@ -30,6 +29,6 @@ export class Announcer {
     this.#waiting = [];
     const few = messages.slice(0, FEW).map(({ user, text, type }) => `${visible(user)}: ${plain(text ?? type ?? strings.data).slice(0, LONG)}`);
     const many = strings.announced(messages.length, messages[0]?.room ?? "");
-    this.#region.textContent = messages.length > FEW ? many : few.join("\n");
+    element("announced").textContent = messages.length > FEW ? many : few.join("\n");
   }
 }

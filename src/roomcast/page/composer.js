@@ -51,7 +51,7 @@ export class Composer {
   open(room, prefix) {
     this.#room = room;
     this.#several = prefix !== undefined;
-    this.#say("");
+    set(this.#error, "");
     this.#text.value = recall(tab, `draft.${room}`, "");
     this.allow();
   }
@@ -93,7 +93,7 @@ export class Composer {
     this.#data.value = data ?? "";
     if (type || data) this.#unfold(true);
     this.#saveDraft();
-    this.#say(refused ? strings.refused(refused.message) : "");
+    set(this.#error, refused ? strings.refused(refused.message) : "");
     const [field = this.#text] = [this.#user, this.#type, this.#data].filter(({ id }) => refused?.errors[0]?.pointer === `/${id}`);
     field.ariaInvalid = String(Boolean(refused));
     field.focus();
@@ -144,7 +144,7 @@ export class Composer {
   }
 
   #typed() {
-    this.#say("");
+    set(this.#error, "");
     for (const field of [this.#text, this.#user, this.#type]) field.ariaInvalid = null;
     this.#isWrong();
     this.#saveDraft();
@@ -173,10 +173,5 @@ export class Composer {
 
   #saveDraft() {
     remember(tab, `draft.${this.#room}`, this.#text.value);
-  }
-
-  /** @param {string} text */
-  #say(text) {
-    set(this.#error, text);
   }
 }

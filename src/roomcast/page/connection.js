@@ -25,7 +25,6 @@ export function named(name, messages = 0) {
 
 /** The state for the header. */
 export class Connection {
-  #state = element("state");
   #text = element("state-text");
   #outage = element("outage");
   #reason = element("reason");
@@ -61,7 +60,7 @@ export class Connection {
     const again = name === "reconnecting" && !until;
     if (again) why ??= this.#why;
     this.#why = why;
-    this.#state.dataset.state = name;
+    element("state").dataset.state = name;
     const denied = status === 401 || status === 403;
     if (denied || name === "stopped") why = undefined; // the list's place shows it
     set(this.#text, denied ? strings.noAccess : named(name, messages));
@@ -74,12 +73,12 @@ export class Connection {
     this.#countdown.hidden = !waits;
     this.#count(until);
     if (until) this.#timer = setInterval(() => this.#count(until), 1000);
-    else if (name === "connecting") this.#timer = setTimeout(() => this.#slow(), SLOW_AFTER_MS);
-  }
-
-  #slow() {
-    set(this.#reason, strings.slow);
-    this.#outage.hidden = false;
+    else if (name === "connecting") {
+      this.#timer = setTimeout(() => {
+        set(this.#reason, strings.slow);
+        this.#outage.hidden = false;
+      }, SLOW_AFTER_MS);
+    }
   }
 
   /**

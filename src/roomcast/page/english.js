@@ -38,7 +38,7 @@ export const strings = {
   delay: "Delay",
   follow: "Follow",
   fromHistory: "loaded from the history",
-  goneMessage: "This message is no longer kept, or is in another room.",
+  goneMessage: "This message is no longer kept, in another room, or over 100,000 messages back.",
   nothingSince: "No message at or after that time.",
   pause: "Pause",
   publish: "Publish",

@@ -37,7 +37,7 @@ export const strings = {
   delay: "Verzögerung",
   follow: "Mitlesen",
   fromHistory: "aus dem Verlauf geladen",
-  goneMessage: "Diese Nachricht ist nicht mehr gespeichert oder gehört zu einem anderen Raum.",
+  goneMessage: "Diese Nachricht ist nicht mehr gespeichert, gehört zu einem anderen Raum oder liegt mehr als 100.000 Nachrichten zurück.",
   nothingSince: "Ab diesem Zeitpunkt gibt es keine Nachricht.",
   pause: "Pause",
   publish: "Senden",

@@ -63,7 +63,7 @@ const rooms = new Rooms({
     const last = room.items.at(-1);
     if (live && last?.kind === "message" && room.items.length < 4 && room.isComplete) last.isNew = true;
     if (!current?.covers(room.name)) return;
-    current.held = !list.following || view.isPaused;
+    current.held = !list.following || view.isPaused || !!target;
     redraw(1);
     if (live) announcer.add(message);
   },
@@ -298,16 +298,18 @@ function redrawMatches() {
 }
 
 /**
- * Scrolls to a message, up to 100,000 messages back.
+ * Scrolls to a message. It may be about 100,000 messages back: a room keeps no more rows. A page that fails is read again.
  * @param {string} id
  */
 async function reveal(id) {
   const room = current;
   if (!room) return;
   target = id;
-  for (let pages = 0; pages < 100 && room === current && !room.isComplete && isAfter(room.start, id); pages += 1) {
+  for (let pages = 100; pages && room === current && !room.isComplete && room.start !== id && reaches(room.start, id); ) {
+    const { start } = room;
     if (room.loading) await new Promise((resolve) => setTimeout(resolve, 50));
     else await rooms.older(room, SEARCH_PAGE);
+    if (room.start !== start) pages -= 1;
   }
   if (room !== current) return;
   target = "";
@@ -357,15 +359,6 @@ function close() {
   list.pick(undefined);
   element("inspector").hidden = true;
   messages.focus({ preventScroll: true });
-}
-
-/**
- * Whether one id comes after another.
- * @param {string} id
- * @param {string} other
- */
-function isAfter(id, other) {
-  return id !== other && reaches(id, other);
 }
 
 /** Updates what is said about the current room. */

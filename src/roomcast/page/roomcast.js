@@ -1062,7 +1062,7 @@ async function resultOf(give, name, signal) {
     // The request must not be sent without a credential: it would be a stranger's.
     if (!value) throw Object.assign(new Refused(`${name}() gave nothing`), { passing: false });
     // For example an error page, whose text must not be shown.
-    if (!GIVEN[name].test(value)) throw new Refused(`${name}() gave something other than a ${name}`);
+    if (!GIVEN[name].test(value) || (name === "url" && !URL.canParse(value, HOME))) throw new Refused(`${name}() gave something other than a ${name}`);
     return value;
   } catch (error) {
     signal?.throwIfAborted();
@@ -1111,7 +1111,7 @@ function covers(rooms, name) {
  */
 async function request(url, { credential }, options, signal, patience = 30_000) {
   const signals = [signal, patience ? AbortSignal.timeout(patience) : undefined].flatMap((one) => one ?? []);
-  const headers = { .../** @type {Record<string, string>} */ (options.headers), ...bearer(credential) };
+  const headers = { .../** @type {Record<string, string>} */ (options.headers), ...(credential && { Authorization: `Bearer ${credential}` }) };
   let response;
   try {
     response = await fetch(url, { ...options, headers, signal: AbortSignal.any(signals) });
@@ -1121,11 +1121,6 @@ async function request(url, { credential }, options, signal, patience = 30_000) 
   }
   if (!response.ok) throw await refusal(response);
   return response;
-}
-
-/** @param {string} [credential] */
-function bearer(credential) {
-  return credential && { Authorization: `Bearer ${credential}` };
 }
 
 /**

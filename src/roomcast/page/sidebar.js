@@ -40,8 +40,6 @@ export class Sidebar {
   #list = element("rooms");
   #more = element("more-rooms");
   #menu = element("menu");
-  #aside = element("sidebar");
-  #rest = element("room-view");
   #field = element("room", HTMLInputElement);
   #fresh = element("room-new");
   #sort = element("sort");
@@ -99,7 +97,7 @@ export class Sidebar {
     onClick("room-new", () => this.#go(this.#field.value));
     onClick("menu", () => this.#slide(true));
     onClick("shade", () => this.#slide(false));
-    this.#aside.addEventListener("keydown", ({ key }) => key === "Escape" && this.#slide(false));
+    element("sidebar").addEventListener("keydown", ({ key }) => key === "Escape" && this.#slide(false));
     this.#sortBy(this.#preferences.sort);
   }
 
@@ -412,7 +410,7 @@ export class Sidebar {
   #slide(on) {
     if (on === document.documentElement.classList.contains("menu-open")) return;
     document.documentElement.classList.toggle("menu-open", on);
-    this.#rest.inert = on;
+    element("room-view").inert = on;
     this.#menu.ariaExpanded = String(on);
     if (!on) return this.#menu.focus();
     this.#rearrange(); // a pending redraw may add the link that is to get the focus

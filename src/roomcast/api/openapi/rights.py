@@ -38,7 +38,10 @@ def ticket() -> Json:
         },
         "publish": {**rooms, "description": "Rooms that may be published to; needs sub."},
         "sub": {**name, "description": "The ticket's holder, as the application names them."},
-        "user": {**name, "description": "The user of its messages; by default the client's own, else anonymous."},
+        "user": {
+            **name,
+            "description": "The user of its messages; by default that of the key or token, or anonymous.",
+        },
         "seconds": {"type": "integer", "minimum": 1, "maximum": MAX_SECONDS, "default": 3600},
     }
     issued = {

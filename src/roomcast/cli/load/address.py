@@ -23,7 +23,7 @@ class Address(NamedTuple):
     tls: ssl.SSLContext | None
     path: str
     fields: Mapping[str, str]
-    """Header fields of each request."""
+    """Header fields of each request; the names are in lower case."""
 
     @classmethod
     def parse(cls, url: str, headers: Mapping[str, str]) -> Address:
@@ -32,10 +32,10 @@ class Address(NamedTuple):
         parts = urlsplit(url)
         assert parts.hostname
         tls = ssl.create_default_context() if parts.scheme == "https" else None
-        fields = {"Host": parts.netloc.rpartition("@")[2], **headers}
+        fields = {"host": parts.netloc.rpartition("@")[2]} | {n.lower(): value for n, value in headers.items()}
         if parts.username is not None:
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-            fields.setdefault("Authorization", f"Basic {base64.b64encode(login).decode()}")
+            fields.setdefault("authorization", f"Basic {base64.b64encode(login).decode()}")
         return cls(parts.hostname, parts.port or (443 if tls else 80), tls, parts.path.rstrip("/"), fields)
 
     async def connect(self, protocol: Callable[[], P]) -> P:
@@ -48,8 +48,8 @@ class Address(NamedTuple):
     def request(self, method: str, target: str, body: bytes = b"", /, **fields: str) -> bytes:
         """Returns an HTTP/1.1 request for `target` as bytes. A `body` gets its `Content-Length`, and the `method`
         is sent as given; the names of `fields` have underscores for hyphens."""
-        named = {**self.fields, **{name.replace("_", "-"): value for name, value in fields.items()}}
+        named = {**self.fields, **{name.replace("_", "-").lower(): value for name, value in fields.items()}}
         if body:
-            named["Content-Length"] = str(len(body))
+            named["content-length"] = str(len(body))
         head = [f"{method} {self.path}{target} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items())]
         return "\r\n".join([*head, "", ""]).encode("latin-1") + body

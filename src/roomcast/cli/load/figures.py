@@ -44,6 +44,8 @@ class Figures:
     expected: int = 0
     """Deliveries of acknowledged messages."""
     refused: int = 0
+    refusal: str = ""
+    """Why the newest of these was refused."""
     deliveries: int = 0
     cuts: int = 0
     """Connections of followers that ended."""

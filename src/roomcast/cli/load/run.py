@@ -128,7 +128,8 @@ class LoadRun:
 
     async def _post(self, poster: Poster, number: int) -> None:
         text = f"{number}.".ljust(self.plan.size, "x")
-        body = json.dumps({"room": self._rooms[self.figures.room(number)], "user": "bench", "text": text}).encode()
+        body = json.dumps({"room": self._rooms[self.figures.room(number)], "text": text}).encode()
+        why = "the server does not answer"
         for _ in range(int(_LATE / _PAUSE)):
             try:
                 status = await poster.post(body, f"{self._key}-{number}")
@@ -138,10 +139,12 @@ class LoadRun:
                 if status in (200, 201):
                     self.figures.acknowledged(number)
                     return
+                why = f"the server answers {status}"
                 if status != 503:
                     break
             await asyncio.sleep(_PAUSE)
         self.figures.refused += 1
+        self.figures.refusal = why
 
 
 def _allow_files(followers: int) -> None:

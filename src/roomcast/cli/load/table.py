@@ -17,14 +17,11 @@ def table(run: LoadRun, busy: float) -> list[str]:
     p50, p99, p999 = (_ms(figures.delays.quantile(share)) for share in (0.5, 0.99, 0.999))
     audience = f"{_some(plan.followers, 'follower')} of {_some(plan.rooms, 'room')}"
     wrong = f"{figures.cuts:,} cuts, {figures.gaps:,} gaps, {figures.disorder:,} duplicated or out of order"
+    refused = f"{figures.refused:,} refused" + (f": {figures.refusal}" if figures.refusal else "")
     return [
         f"{audience}, {plan.rate:,g} messages a second of {plan.size:,} characters",
         _row("connected", f"{figures.connected:,}", f"followers, {seconds:.1f} of {plan.seconds:g} s"),
-        _row(
-            "published",
-            f"{figures.published:,}",
-            f"{_rate(figures.published, seconds)}, {figures.refused:,} refused",
-        ),
+        _row("published", f"{figures.published:,}", f"{_rate(figures.published, seconds)}, {refused}"),
         _row("delivered", f"{figures.deliveries:,}", _rate(figures.deliveries, seconds)),
         _row("delay", p50, f"p50, {p99} p99, {p999} p99.9, from a post to its delivery"),
         _row("wrong", f"{figures.gaps + figures.disorder:,}", wrong),

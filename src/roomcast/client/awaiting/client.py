@@ -147,7 +147,7 @@ class AsyncClient:
             text: The text; it may be left out if there is `data`.
             data: Any JSON value, including None.
             type: The event's type.
-            user: The author; by default the user of the credential, or `anonymous` if it has none.
+            user: The author; by default the user of the credential, or `anonymous` if that may publish under any.
             idempotency_key: By default a new one. Give your own to be safe across a restart of your program.
 
         Returns:

@@ -82,9 +82,8 @@ class Http:
                 hang_up(network)
 
         try:
-            return client.send(
-                build_request(client, request, extra, headers, auth, trace), stream=True, auth=for_httpx(auth)
-            )
+            built = build_request(client, request, extra, headers, auth, trace)
+            return client.send(built, stream=True, auth=for_httpx(auth, built))
         except (httpx.TooManyRedirects, httpx.InvalidURL) as error:
             raise Refused(f"{without_password(request.url)}: {error}; check the URL") from error
         except RuntimeError:  # httpx's own error for a client that was closed meanwhile
