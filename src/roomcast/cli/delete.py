@@ -20,7 +20,7 @@ def command(server: Server, message_id: str | None, room: str | None, yes: bool)
     """Delete a message, or all messages of a room.
 
     Clients keep the messages that they already have. In a terminal it asks before it deletes. If the server has
-    rights, it needs a credential with the admin right in ROOMCAST_TOKEN."""
+    rights or runs with --open, it needs a key with the admin right in ROOMCAST_TOKEN."""
     if (message_id is None) == (room is None):
         raise click.UsageError("give the id of a message, or --room")
     what = f"message {message_id}" if room is None else f"all messages of {formatting.printable(room)}"
