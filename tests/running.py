@@ -105,6 +105,10 @@ class Running:
     def post(self, body: object, **kwargs: object) -> httpx.Response:
         return self._client.post(f"{self.url}/messages", json=body, **kwargs)  # type: ignore[arg-type]
 
+    def send(self, method: str, path: str, **kwargs: object) -> httpx.Response:
+        """Sends a request over the same connection as `get` and `post`."""
+        return self._client.request(method, self.url + path, **kwargs)  # type: ignore[arg-type]
+
     def metric(self, name: str) -> float:
         match = re.search(rf"^{re.escape(name)} (\S+)$", self.get("/metrics").text, re.MULTILINE)
         assert match, name
@@ -152,7 +156,13 @@ def start_roomcast(
     if certificate:
         options = (*options, *certificate.options)
     running = Running([*limited, sys.executable, *program, "serve", *options], folder, env, certificate)
-    match = running.wait_until_it_says(r"follow +https?://\S+?:(\d+)/messages[^\n]*\n +look +https?://\S+?:(\d+)/")
+    try:
+        match = running.wait_until_it_says(
+            r"follow +https?://\S+?:(\d+)/messages[^\n]*\n +look +https?://\S+?:(\d+)/"
+        )
+    except AssertionError:
+        running.kill()  # else it would hold its log, and every later start on it would fail as well
+        raise
     ports = int(match[1]), int(match[2])
     running.port, running.page_port = (TlsPort.of(p, certificate) if certificate else p for p in ports)
     return running

@@ -15,7 +15,6 @@ from threading import Thread, Timer
 from typing import NamedTuple, NoReturn
 from urllib.parse import quote
 
-import httpx
 import pytest
 from playwright.sync_api import (
     Browser,
@@ -50,6 +49,15 @@ _CONNECTION_FAILED = (
     "can’t establish a connection to the server",
     "was interrupted while the page was loading",
 )
+_FLAGS = [
+    "--no-sandbox",  # Chromium's sandbox does not run as root in a container, where tests usually run
+    "--disable-gpu",  # emulating one takes a quarter of the processor time of a test
+]
+# Firefox starts a process for each context and site, and one more ahead. Each takes a quarter of a test's time.
+_PREFERENCES: dict[str, str | float | bool] = {
+    "fission.autostart": False,
+    "dom.ipc.processPrelaunch.enabled": False,
+}
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -109,7 +117,7 @@ def _emptied(server: Running) -> bool:
     if len(names) > MOST_ROOMS:
         return False
     # False for a room named `..`, which a client cannot delete: it resolves the name in the URL.
-    return all(httpx.delete(f"{server.url}/rooms/{quote(name, safe='')}").is_success for name in names)
+    return all(server.send("DELETE", f"/rooms/{quote(name, safe='')}").is_success for name in names)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -164,8 +172,7 @@ def browser(started: Started) -> Browser:
 
 def _start_chromium(playwright: Playwright, folder: Path) -> Started:
     path = _chromium(playwright)
-    # Chromium's sandbox does not run as root in a container, where tests usually run.
-    browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=STARTING)
+    browser = playwright.chromium.launch(executable_path=path, args=_FLAGS, timeout=STARTING)
     told = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
     [pid] = [process["id"] for process in told["processInfo"] if process["type"] == "browser"]
 
@@ -173,7 +180,7 @@ def _start_chromium(playwright: Playwright, folder: Path) -> Started:
         (profile / "Default").mkdir()
         blocked = {"profile": {"default_content_setting_values": {"cookies": 2}}}
         (profile / "Default/Preferences").write_text(json.dumps(blocked))
-        return playwright.chromium.launch_persistent_context(profile, executable_path=path, args=["--no-sandbox"])
+        return playwright.chromium.launch_persistent_context(profile, executable_path=path, args=_FLAGS)
 
     return Started(browser, lambda: os.kill(int(pid), signal.SIGKILL), without_cookies)
 
@@ -182,11 +189,13 @@ def _start_firefox(playwright: Playwright, folder: Path) -> Started:
     path = firefox.executable(folder)
     if path is None:
         _missing(f"no Firefox: looked for {firefox.PROGRAM}")
-    browser = playwright.firefox.launch(executable_path=path, channel="moz-firefox", timeout=STARTING)
+    browser = playwright.firefox.launch(
+        executable_path=path, channel="moz-firefox", timeout=STARTING, firefox_user_prefs=_PREFERENCES
+    )
     pid = int((folder / "pid").read_text())
 
     def without_cookies(profile: Path) -> BrowserContext:
-        blocked: dict[str, str | float | bool] = {"network.cookie.cookieBehavior": 2}
+        blocked = {**_PREFERENCES, "network.cookie.cookieBehavior": 2}
         return playwright.firefox.launch(
             executable_path=firefox.executable(profile), channel="moz-firefox", firefox_user_prefs=blocked
         ).new_context()

@@ -12,17 +12,28 @@ from roomcast.auth.keys import new_key, sha256
 from tests.auth import signing
 from tests.running import Running, start_roomcast, wait_for
 
-LEEWAY = 1
-OPENS = 5
-PROGRAM = f"""
+_PROGRAM = """
+import time
+now = time.time
+time.time = lambda: now() + {later}
 import roomcast.auth.tickets as tickets
 import roomcast.auth.tokens.checks as checks
-checks.LEEWAY_SECONDS = tickets.LEEWAY_SECONDS = {LEEWAY}
-tickets.OPENS_SECONDS = {OPENS}
+import roomcast.delivery.stream as stream
+checks.LEEWAY_SECONDS = tickets.LEEWAY_SECONDS = 0
+stream._RENEWAL_MS = (100, 300)
 from roomcast.cli.main import main
 main(prog_name="roomcast")
 """
-"""`roomcast` with tickets that expire after seconds instead of minutes."""
+
+
+def hasty(later: int = 0) -> tuple[str, str]:
+    """Python's arguments to run `roomcast` with credentials that expire without leeway, and clients that come back
+    at once with new ones. Its clock is `later` seconds fast."""
+    return "-c", _PROGRAM.format(later=later)
+
+
+OFTEN = ("--heartbeat", "1")
+"""The server looks every 0.2 s for streams whose right has expired."""
 
 
 class Backend:
@@ -36,21 +47,22 @@ class Backend:
         self._secret = new_key("secret")
         self._set_up(folder)
 
-    def serve(self, *options: str, port: int = 0, folder: Path | None = None) -> Running:
-        """Starts a server with these rights. `folder` gets a copy of the files, as on another machine."""
+    def serve(self, *options: str, port: int = 0, folder: Path | None = None, later: int = 0) -> Running:
+        """Starts a server with these rights. `folder` gets a copy of the files, as on another machine. The
+        server's clock is `later` seconds fast."""
         if folder:
             self._set_up(folder)
         given = ("--config", "rights.toml", "--allow-origin", self._origin, "--port", str(port))
         log = ("--log", f"sqlite:{self._folder / 'test.db'}")
-        program = ("-c", PROGRAM)
-        server = start_roomcast(folder or self._folder, *given, *log, *options, program=program)
+        program = hasty(later)
+        server = start_roomcast(folder or self._folder, *given, *log, *OFTEN, *options, program=program)
         self._servers.append(server)
         return server
 
     def ticket(self, server: Running, *rooms: str, seconds: int = 3600, **fields: object) -> str:
         """The URL of a stream with a new ticket that is valid for `seconds`."""
         asked = {"rooms": rooms, "seconds": seconds, **fields}
-        answer = httpx.post(f"{server.url}/tickets", json=asked, headers=self.headers)
+        answer = server.send("POST", "/tickets", json=asked, headers=self.headers)
         assert answer.status_code == 201, answer.text
         url = answer.json()["url"]
         assert isinstance(url, str)
@@ -69,10 +81,12 @@ class Backend:
     def metrics(self, server: Running) -> str:
         return server.get("/metrics", headers=self.headers).text
 
-    def expired(self, server: Running) -> str:
+    def expired(self, server: Running) -> int:
         """The number of streams that the server has ended because their right had expired, from its metrics."""
-        [line] = re.findall(r'roomcast_streams_ended_total\{reason="expired"\} .*', self.metrics(server))
-        return str(line)
+        [number] = re.findall(
+            r'^roomcast_streams_ended_total\{reason="expired"\} (\d+)', self.metrics(server), re.M
+        )
+        return int(number)
 
     def empty(self) -> Running:
         """The shared server, without rooms and followers."""
@@ -81,7 +95,7 @@ class Backend:
         [server] = self._servers
         wait_for(lambda: "\nroomcast_followers 0" in self.metrics(server), "the end of the last test's streams")
         for row in server.get("/rooms", headers=self.headers).json()["rooms"]:
-            httpx.delete(f"{server.url}/rooms/{row['room']}", headers=self.headers).raise_for_status()
+            server.send("DELETE", f"/rooms/{row['room']}", headers=self.headers).raise_for_status()
         return server
 
     @property

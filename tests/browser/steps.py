@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.conftest import Serve
 from tests.running import Running, wait_for
 
+in_one_browser = pytest.mark.only_in("chromium", because="nothing in it depends on the browser")
 EXAMPLE = "was geht ab in buxtehude?"
 
 
@@ -59,6 +61,11 @@ def eventually(page: Page, look: Callable[[], object], what: str) -> None:
 def away(page: Page) -> None:
     """Cuts the page off from the server."""
     page.route("**/messages**", lambda route: route.abort())
+
+
+def cut(page: Page) -> None:
+    """Cuts the page's stream, as a network that is gone for a moment does."""
+    page.evaluate("dispatchEvent(new Event('offline'))")
 
 
 def back(page: Page) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
-from tests.browser.steps import eventually, history, open_room, post, texts
+from tests.browser.steps import eventually, history, in_one_browser, open_room, post, texts
 from tests.running import Running
 
 
@@ -20,6 +20,7 @@ def find(page: Page, typed: str) -> None:
     page.locator("#find").fill(typed)
 
 
+@in_one_browser
 def test_a_search_by_type_user_and_text_covers_all_kept_messages(page: Page, server: Running) -> None:
     post(server, {"user": "shop", "type": "order.paid", "data": {"order": 4711}})
     post(server, *({"user": "ada", "text": f"n{n}", "type": f"kind.{n % 2}"} for n in range(999)))
@@ -42,6 +43,7 @@ def test_a_search_by_type_user_and_text_covers_all_kept_messages(page: Page, ser
     expect(page.locator("#find")).to_have_value("type:order.paid")
 
 
+@in_one_browser
 def test_while_it_is_paused_nothing_moves_and_nothing_is_lost(page: Page, server: Running) -> None:
     post(server, "before")
     open_room(page, server)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.browser.steps import eventually, open_room, post, texts
+from tests.browser.steps import eventually, in_one_browser, open_room, post, texts
 from tests.conftest import Serve
 from tests.running import Running, wait_for
 
@@ -271,6 +271,7 @@ def test_a_room_keeps_no_more_text_than_a_browser_can_hold(page: Page, serve: Se
     wait_for(at_the_beginning, "the dropped messages to be read again")
 
 
+@in_one_browser
 def test_a_long_text_is_folded_until_the_reader_opens_it(page: Page, server: Running) -> None:
     long = "word " * 2_000
     post(server, long)
@@ -282,6 +283,7 @@ def test_a_long_text_is_folded_until_the_reader_opens_it(page: Page, server: Run
     expect(texts(page)).to_be_focused()
 
 
+@in_one_browser
 def test_consecutive_messages_of_one_user_have_the_name_once(page: Page, server: Running) -> None:
     post(server, *({"user": "ada", "text": str(n)} for n in range(3)), {"user": "grace", "text": "mine"})
     post(server, {"user": "grace", "type": "build", "text": "an event"}, {"user": "grace", "text": "after it"})
@@ -343,6 +345,7 @@ def test_a_reader_further_up_keeps_the_place_however_much_comes(page: Page, serv
     assert int(page.locator("#lines > li").last.get_attribute("aria-setsize") or 0) <= 21_000
 
 
+@in_one_browser
 def test_at_midnight_today_becomes_yesterday(page: Page, server: Running) -> None:
     page.clock.install()
     post(server, "before midnight")

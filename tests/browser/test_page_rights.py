@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, expect
 
 from tests.browser.rights import Backend, ticket_of
-from tests.browser.steps import open_room, state, texts
+from tests.browser.steps import in_one_browser, open_room, state, texts
 from tests.browser.test_manners import axe_in_views
 from tests.running import Running
 
@@ -47,6 +47,7 @@ def test_a_room_that_needs_a_token_says_so_and_opens_with_one(
     expect(texts(page)).to_have_count(0)
 
 
+@in_one_browser
 def test_the_rooms_of_a_token_are_listed_and_one_is_opened(page: Page, backend: Backend, keyed: Running) -> None:
     backend.publish(keyed, "moin", "chat")
     page.goto(keyed.url)
@@ -63,6 +64,7 @@ def test_the_rooms_of_a_token_are_listed_and_one_is_opened(page: Page, backend: 
     expect(page.locator("#submit")).to_be_disabled()
 
 
+@in_one_browser
 def test_a_room_beyond_the_token_is_refused_and_the_others_stay(
     page: Page, backend: Backend, keyed: Running
 ) -> None:
@@ -79,6 +81,7 @@ def test_a_room_beyond_the_token_is_refused_and_the_others_stay(
     expect(texts(page)).to_have_text(["for ada", "still"])
 
 
+@in_one_browser
 @pytest.mark.parametrize(
     ("seconds", "says"),
     [
@@ -98,6 +101,7 @@ def test_a_bad_token_is_reported_in_the_readers_language(
         expect(page.locator("#state-text")).to_have_text("Kein Zugang")
 
 
+@in_one_browser
 def test_the_code_examples_take_a_token_but_never_show_the_readers_own(
     page: Page, backend: Backend, keyed: Running
 ) -> None:
@@ -121,6 +125,7 @@ def test_axe_finds_nothing_where_a_token_is_asked_for(page: Page, backend: Backe
     assert axe_in_views(page, 320) == []
 
 
+@in_one_browser
 def test_without_rights_no_field_for_a_token_is_shown(page: Page, server: Running) -> None:
     open_room(page, server)
     expect(page.locator("#access")).to_be_hidden()

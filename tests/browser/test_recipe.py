@@ -10,21 +10,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from playwright.sync_api import BrowserContext, Route
 
+from tests.browser.rights import OFTEN, hasty
+from tests.browser.steps import eventually
 from tests.running import Running, start_roomcast
 
 RECIPE = (Path(__file__).parents[2] / "docs/rights.md").read_text().partition("\n## No JWT\n")[2]
-WITHOUT_LEEWAY = (
-    "from roomcast.auth import leeway, tickets; leeway.LEEWAY_SECONDS = tickets.LEEWAY_SECONDS = 0; "
-    "from roomcast.cli.main import main; main()"
-)
-"""Without this, the leeway would keep a ticket of two seconds valid for half a minute."""
-MESSAGES = 50
-PACE = 100
-"""Milliseconds between two messages; the messages take five seconds, longer than two tickets."""
 
 
 @pytest.fixture
@@ -34,7 +27,7 @@ def server(tmp_path: Path) -> Iterator[Running]:
     shell = f'roomcast() {{ {shlex.quote(sys.executable)} -m roomcast "$@"; }}\n{prepare}'
     subprocess.run(["bash", "-ec", shell], cwd=tmp_path, check=True, capture_output=True)
     options = shlex.split(serve.partition("roomcast serve")[2])
-    running = start_roomcast(tmp_path, *options, program=("-c", WITHOUT_LEEWAY))
+    running = start_roomcast(tmp_path, *options, *OFTEN, program=hasty())
     yield running
     running.kill()
 
@@ -48,8 +41,8 @@ def test_the_recipes_page_hears_each_message_once_over_tickets_that_end(
     issued: list[str] = []
 
     def live_url(route: Route) -> None:
-        asked = {"rooms": ["user/42"], "seconds": 2}
-        issued.append(httpx.post(f"{server.url}/tickets", json=asked, headers=bearer).json()["url"])
+        asked = {"rooms": ["user/42"], "seconds": 1}
+        issued.append(server.send("POST", "/tickets", json=asked, headers=bearer).json()["url"])
         route.fulfill(body=issued[-1])
 
     page = (
@@ -58,14 +51,17 @@ def test_the_recipes_page_hears_each_message_once_over_tickets_that_end(
     heard: list[str] = []
     page.on("console", lambda message: heard.append(message.text) if message.type == "log" else None)
     page.route("**/live-url", live_url)
+    page.clock.install()  # the script waits for two seconds
     page.goto(f"{server.url}/healthz")  # a page of this origin
     page.evaluate(f"() => {{ {script} }}")
-    sent = [str(number) for number in range(MESSAGES)]
-    for text in sent:
-        answer = server.post({"room": "user/42", "text": text}, headers=bearer)
-        assert answer.status_code == 201
-        page.wait_for_timeout(PACE)
-    while len(heard) < MESSAGES:  # bounded by the watchdog over all browser tests
-        page.wait_for_timeout(PACE)
+    sent: list[str] = []
+
+    def publish() -> bool:
+        sent.append(str(len(sent)))
+        assert server.post({"room": "user/42", "text": sent[-1]}, headers=bearer).status_code == 201
+        page.clock.run_for(200)
+        return len(issued) >= 3
+
+    eventually(page, publish, "two more tickets")
+    eventually(page, lambda: len(heard) >= len(sent), "all messages")
     assert heard == sent
-    assert len(issued) >= 2

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import BrowserContext, Error, Locator, Page, expect
 
-from tests.browser.steps import eventually, open_room, post, state, texts
+from tests.browser.steps import eventually, in_one_browser, open_room, post, state, texts
 from tests.conftest import Serve
 from tests.observer import Observer
 from tests.running import Running, wait_for
@@ -107,6 +107,7 @@ def test_the_room_chosen_last_is_remembered(page: Page, server: Running) -> None
     expect(page).to_have_url(f"{server.url}/?room=kitchen")
 
 
+@in_one_browser
 def test_a_room_that_is_created_elsewhere_is_found(page: Page, server: Running) -> None:
     page.clock.install()
     open_room(page, server)
@@ -115,6 +116,7 @@ def test_a_room_that_is_created_elsewhere_is_found(page: Page, server: Running) 
     expect(link(page, "brand new").locator(".newest")).to_have_text("anonymous: first")
 
 
+@in_one_browser
 def test_a_refused_name_is_reported_and_the_other_rooms_live_on(page: Page, server: Running) -> None:
     open_room(page, server)
     page.locator("#room").fill("$no")
@@ -141,6 +143,7 @@ def test_a_room_that_has_the_focus_keeps_it_when_rooms_come_before_it(page: Page
     expect(link(page, "lobby")).to_be_focused()
 
 
+@in_one_browser
 def test_a_draft_belongs_to_its_room(page: Page, server: Running) -> None:
     post(server, {"room": "kitchen", "text": "x"})
     open_room(page, server)
@@ -168,8 +171,8 @@ def test_on_a_phone_the_rooms_slide_over_the_list_and_away_again(page: Page, ser
 
 
 @pytest.mark.only_in("chromium", because="the module's tests open as many in Firefox")
-def test_ten_windows_share_one_stream(page: Page, context: BrowserContext, server: Running) -> None:
-    pages = [page, *(context.new_page() for _ in range(9))]
+def test_seven_windows_share_one_stream(page: Page, context: BrowserContext, server: Running) -> None:
+    pages = [page, *(context.new_page() for _ in range(6))]
     for one in pages:
         open_room(one, server)
     post(server, "to all")
@@ -268,6 +271,7 @@ def test_three_hundred_rooms_are_all_followed_and_found(page: Page, server: Runn
     assert page.locator("#rooms :focus").count() == 0  # one stop of the Tab key
 
 
+@in_one_browser
 def test_rooms_can_be_pinned_sorted_by_activity_and_removed(page: Page, server: Running) -> None:
     post(server, *({"room": room, "text": "x"} for room in ("a", "b", "c")))
     open_room(page, server, "b")
@@ -316,6 +320,7 @@ def look_again(page: Page) -> None:
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
+@in_one_browser
 def test_rooms_that_strangers_follow_are_not_listed_and_those_that_are_gone_are_forgotten(
     page: Page, server: Running
 ) -> None:
@@ -398,6 +403,7 @@ def test_ten_thousand_rooms_and_rows_at_five_hundred_messages_a_second_take_litt
     assert spent() - before < 3
 
 
+@in_one_browser
 def test_the_last_read_ids_of_a_thousand_rooms_are_remembered(page: Page, server: Running) -> None:
     many = {f"old {n}": "abcd-1" for n in range(5_000)}
     page.goto(f"{server.url}/page/icon.svg")
@@ -428,6 +434,7 @@ def test_the_focus_goes_to_the_list_when_its_room_goes(page: Page, server: Runni
     expect(page.locator("#messages")).to_be_focused()
 
 
+@in_one_browser
 def test_a_rooms_followers_are_counted_and_listed_while_the_list_is_open(page: Page, server: Running) -> None:
     asked: list[str] = []
     post(server, "x")
