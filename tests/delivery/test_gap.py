@@ -106,11 +106,6 @@ def test_a_client_that_named_a_time_is_told_only_positions_that_it_has_passed() 
     assert missing(pending, page(40, Loss("b", 30, 1, after=29))) == [("b", 20, 30, False)]
 
 
-def test_a_client_that_named_a_time_cannot_have_been_cut_in_a_replay() -> None:
-    pending = PendingLosses(Opening(10, position_known=False))
-    assert told(pending, page(60, Loss("a", 13, 100, passed=98), oldest=0)) == {"a": 2}
-
-
 def test_a_loss_is_of_one_message_at_least() -> None:
     pending = PendingLosses(Opening(10))
     assert told(pending, page(20, Loss("a", 20, 8))) == {"a": 8}

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from roomcast.log.base import Loss, Page
-from roomcast.log.trimming import Trimming, losses_between, out_of_order, position_before, watermark
-from roomcast.model.retention import RoomRule
+from roomcast.log.base import Loss
+from roomcast.log.trimming import Trimming, losses_between, position_before, watermark
 from roomcast.model.rooms import Selection
 
 A = Trimming(seq=9, at=90, lost=4)
@@ -71,34 +70,6 @@ def test_a_page_since_a_time_begins_after_what_was_lost_before_it(since: int, po
     """So what was lost at that very time is told."""
     selection = Selection.of("abx")
     assert position_before(selection, {"a": A, "b": B}, watermark(7, 70), since) == position
-
-
-RULES = (RoomRule("a", 1),)
-
-
-@pytest.mark.parametrize(
-    ("selection", "rules", "after", "oldest"),
-    [
-        (Selection.of("ab"), (), 9, 20),
-        (Selection.of("ab"), (), 8, 0),
-        (Selection.of("ab"), RULES, 9, 0),
-        (Selection.of("bc"), RULES, 9, 20),
-        (Selection.of("a"), RULES, 8, 20),
-        (Selection.of((), ["a"]), RULES, 9, 0),
-        (Selection.of((), ["b"]), RULES, 9, 20),
-    ],
-)
-def test_a_page_of_several_rooms_says_if_they_are_not_trimmed_in_the_order_of_their_messages(
-    selection: Selection, rules: Sequence[RoomRule], after: int, oldest: int
-) -> None:
-    """Because of a rule, or because the messages after `after` were deleted."""
-    losses = [Loss("a", 9, 4, after), Loss("a", 15, 1, number=1)]
-    assert out_of_order(Page([], 30, losses, 20), selection, rules).oldest == oldest
-
-
-def test_a_page_without_losses_is_as_the_log_read_it() -> None:
-    page = Page([], 30, [])
-    assert out_of_order(page, Selection.of("ab"), RULES) is page
 
 
 def test_a_reader_has_passed_no_fewer_than_none_of_what_a_room_lost() -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from roomcast.model import retention
 from roomcast.model.retention import NO_CAP, Retention, RoomRule, RoomRules
-from roomcast.model.rooms import Selection
 
 
 @pytest.mark.parametrize(
@@ -23,22 +22,6 @@ from roomcast.model.rooms import Selection
 )
 def test_a_rule_matches_a_name_or_a_prefix(match: str, room: str, matches: bool) -> None:
     assert RoomRule(match, 1).matches(room) is matches
-
-
-@pytest.mark.parametrize(
-    ("match", "concerned", "others"),
-    [
-        ("a/b", [Selection.of(["a/b", "c"]), Selection.of((), ["a/"])], [Selection.of("c", ["a/b/"])]),
-        ("a/*", [Selection.of(["a/b"]), Selection.of((), ["a/b"]), Selection.of((), ["a"])], [Selection.of("a")]),
-        ("*", [Selection.of("a"), Selection.of((), [""])], []),
-    ],
-)
-def test_a_rule_concerns_each_selection_that_may_have_a_room_of_it(
-    match: str, concerned: list[Selection], others: list[Selection]
-) -> None:
-    rule = RoomRule(match, 1)
-    assert list(map(rule.concerns, concerned)) == [True] * len(concerned)
-    assert list(map(rule.concerns, others)) == [False] * len(others)
 
 
 def test_the_first_rule_that_matches_holds() -> None:

@@ -112,9 +112,9 @@ class PendingLosses:
 
     A loss is told as a whole, before the stream passes the last message of it. So a client that was cut in the
     middle of a replay may have passed a part of a room's loss without being told. When it resumes, it is told the
-    whole loss. There is one exception: the stream's rooms are trimmed together, and retain nothing up to the
-    position at which the client resumes. When it passed that position, none of them had lost a later message. So
-    it has passed no part of a loss that it is owed.
+    whole loss. There is one exception: the stream's rooms may retain nothing up to the position at which the
+    client resumes. The client is then taken to have passed no part of a loss: all losses that it is owed lie after
+    that position.
     """
 
     __slots__ = ("_deletions", "_position_known", "_rooms", "_start", "_whole", "exact")
@@ -145,8 +145,7 @@ class PendingLosses:
         runs = [loss for loss in page.losses if not loss.number]  # the others are single deletions
         if not self.exact:
             self._forgive(page)
-        moved = self._whole != self._start or bool(self._rooms)
-        sure = moved or not self._position_known or self._whole < page.oldest
+        sure = self._whole != self._start or bool(self._rooms) or self._whole < page.oldest
         left: dict[str, _RoomState] = {}
         found: list[Missing] = []
         for loss in runs:

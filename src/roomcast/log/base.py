@@ -76,8 +76,7 @@ class Page(NamedTuple):
     at least those single messages that come before the page's end."""
     oldest: int = 0
     """Set if there are losses: the seq of the oldest retained message of these rooms. If these rooms retain none,
-    the log's newest seq plus one. In MongoDB a lower bound for either. 0 if one of these rooms may have lost
-    messages while another one retained older ones, because of a rule or a deletion: see `out_of_order`."""
+    the log's newest seq plus one. In MongoDB a lower bound for either."""
     deletions: int = 0
     """How many single messages were ever deleted from the log."""
 

@@ -6,11 +6,10 @@ has, except for single messages that were deleted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from roomcast.log.base import Loss, Page
-from roomcast.model.retention import RoomRule
+from roomcast.log.base import Loss
 from roomcast.model.rooms import Selection
 
 EMPTY_ROOMS = 10_000
@@ -69,20 +68,6 @@ def losses_between(
 def in_order(loss: Loss) -> tuple[int, str]:
     """The sort key of `loss` in a list: by its last message."""
     return loss.last, loss.room
-
-
-def out_of_order(page: Page, selection: Selection, rules: Sequence[RoomRule]) -> Page:
-    """Returns `page` of the rooms in `selection`, with `oldest` = 0 if one of them may have lost messages while
-    another one retained older ones: because of one of the `rules` in force, or because it was deleted.
-
-    A client may then have been cut off at such an older message, before it was told of the loss. That message may
-    be gone by now, so that nothing else shows what the client was not told."""
-    if not page.oldest or (len(selection.rooms) == 1 and not selection.prefixes):
-        return page
-    deleted = any(not loss.number and loss.after < loss.last for loss in page.losses)
-    if deleted or any(rule.concerns(selection) for rule in rules):
-        return page._replace(oldest=0)
-    return page
 
 
 def _each(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from roomcast.model.rooms import Selection
-
 MANY_MESSAGES, MANY_BYTES = 1_000_000, 1_000_000_000
 """The default caps of a whole log that has rules for rooms."""
 NO_CAP = 2**63 - 1
@@ -27,12 +25,6 @@ class RoomRule(NamedTuple):
     def matches(self, room: str) -> bool:
         """Whether the rule applies to a room."""
         return room.startswith(self.match[:-1]) if self.match.endswith("*") else room == self.match
-
-    def concerns(self, selection: Selection) -> bool:
-        """Whether the rule matches a room that `selection` covers, or may cover later."""
-        if any(map(self.matches, selection.rooms)) or self.match.startswith(selection.prefixes):
-            return True
-        return self.match.endswith("*") and any(map(self.matches, selection.prefixes))
 
 
 class Retention(NamedTuple):

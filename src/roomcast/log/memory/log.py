@@ -19,7 +19,7 @@ from roomcast.log.memory.reader import MemoryReader
 from roomcast.log.memory.trimmer import MemoryTrimmer
 from roomcast.log.revoked import KeptRevocations
 from roomcast.log.sequencer import Sequencer
-from roomcast.log.trimming import EMPTY_ROOMS, out_of_order
+from roomcast.log.trimming import EMPTY_ROOMS
 from roomcast.model.errors import RoomcastError
 from roomcast.model.message import Draft, Message, new_epoch
 from roomcast.model.retention import Retention
@@ -87,8 +87,7 @@ class MemoryLog(LocalLog):
     async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
         """As in `Log`: at most `limit` messages of `selection` with `after` < seq < `before`."""
         self._check_open()
-        page = await self._reader.page(selection, after, limit, before)
-        return out_of_order(page, selection, self.retention.rooms)
+        return await self._reader.page(selection, after, limit, before)
 
     async def get(self, seq: int) -> Message | None:
         """As in `Log`: the message with this `seq`, unless it is gone. Does not yield to other tasks."""

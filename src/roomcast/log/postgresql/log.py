@@ -31,7 +31,7 @@ from roomcast.log.postgresql.tuning import PostgresTuning
 from roomcast.log.postgresql.writer import PostgresWriter
 from roomcast.log.register import register_size
 from roomcast.log.sweep import Sweep
-from roomcast.log.trimming import EMPTY_ROOMS, out_of_order
+from roomcast.log.trimming import EMPTY_ROOMS
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.message import Draft, Message
 from roomcast.model.redact import redacted_url
@@ -141,8 +141,7 @@ class PostgresLog(LocalLog):
 
     async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
         """As `Log.read`, for `selection`, `after`, `limit` and `before`."""
-        page = await self._read(self._reader.page(selection, after, limit, before))
-        return out_of_order(page, selection, self.retention.rooms)
+        return await self._read(self._reader.page(selection, after, limit, before))
 
     async def get(self, seq: int) -> Message | None:
         """As `Log.get`, for the message `seq`."""

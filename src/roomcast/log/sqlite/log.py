@@ -26,7 +26,7 @@ from roomcast.log.sqlite.queries import NO_END
 from roomcast.log.sqlite.reader import Search, SqliteReader
 from roomcast.log.sqlite.writer import SqliteWriter
 from roomcast.log.sweep import Sweep
-from roomcast.log.trimming import EMPTY_ROOMS, out_of_order
+from roomcast.log.trimming import EMPTY_ROOMS
 from roomcast.model.errors import LogUnusable
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
@@ -89,8 +89,7 @@ class SqliteLog(LocalLog):
 
     async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
         """As in `Log`: the first `limit` messages of `selection` with `after` < seq < `before`, and the losses."""
-        page = await self._search(self._reader.page(selection, after, limit, before))
-        return out_of_order(page, selection, self.retention.rooms)
+        return await self._search(self._reader.page(selection, after, limit, before))
 
     async def get(self, seq: int) -> Message | None:
         """As in `Log`: the message `seq`; None if it is not retained, or not stored yet."""
