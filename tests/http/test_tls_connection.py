@@ -91,6 +91,15 @@ def test_a_closed_connection_takes_nothing_and_has_nothing_waiting(
     assert transport.written == b"last"
 
 
+def test_for_a_connection_that_is_just_lost_nothing_waits(
+    connection: TlsConnection, transport: Encrypting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection.write(b"x" * (RECORD + 1))
+    assert connection.waiting() > 0
+    monkeypatch.setattr(transport, "get_extra_info", lambda name: None)
+    assert connection.waiting() == 0
+
+
 def test_a_write_that_closes_the_connection_is_the_last_one(
     connection: TlsConnection, transport: Encrypting, budget: Budget
 ) -> None:

@@ -50,10 +50,11 @@ class Fault:
         cut: bool = False,
         lose: bool = False,
         delay: float = 0.0,
+        until: asyncio.Event | None = None,
     ) -> None:
         """`after`: how many matching commands pass first. `answer` replaces the server's answer, `change` modifies
         it. `cut` closes the connection before the server sees the command, `lose` after the server has run it.
-        `delay`: seconds before the command is passed on."""
+        `delay`: seconds before the command is passed on; `until`: it is passed on when this is set."""
         self.name = name
         self.times = times
         self.after = after
@@ -63,6 +64,7 @@ class Fault:
         self.cut = cut
         self.lose = lose
         self.delay = delay
+        self.until = until
         self.met = asyncio.Event()
 
     def takes(self, command: Command) -> bool:
@@ -151,6 +153,8 @@ class Proxy:
         fault = next((fault for fault in self.faults if fault.takes(command)), None)
         if fault and fault.delay:
             await asyncio.sleep(fault.delay)
+        if fault and fault.until:
+            await fault.until.wait()
         if fault and fault.cut:
             return False
         if fault and fault.answer is not None:

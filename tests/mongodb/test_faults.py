@@ -111,10 +111,11 @@ async def test_a_write_that_lost_its_number_to_another_process_takes_the_next_on
     log: MongoLog, open_log: Open, proxy: Proxy
 ) -> None:
     other = await open_log(direct=True)
-    slow = proxy.inject("insert", delay=0.3)
+    slow = proxy.inject("insert", until=(taken := asyncio.Event()))
     writing = log.append([draft(), draft()])
     await asyncio.wait_for(slow.met.wait(), PATIENCE)
     assert seqs(await publish(other, "a")) == [2]
+    taken.set()
     appended = await writing
     assert seqs(appended.messages) == [3, 4]
     assert appended.messages[0].prev == 2
@@ -129,11 +130,12 @@ async def test_a_write_that_arrives_after_its_number_was_trimmed_is_taken_back_a
     log = await open_log(max_messages=3)
     await publish(log, "a")
     await tasks.cancel(log._tasks)  # so that it only writes
-    slow = proxy.inject("insert", delay=0.5, lose=not answered)
+    slow = proxy.inject("insert", until=(trimmed := asyncio.Event()), lose=not answered)
     writing = log.append([draft(), draft()])
     await asyncio.wait_for(slow.met.wait(), PATIENCE)
     await publish(other, *"aaaaa")
     await mongo.trim(other._store.database)
+    trimmed.set()
     appended = await asyncio.wait_for(writing, PATIENCE)
     assert [(message.seq, message.prev) for message in appended.messages] == [(7, 6), (8, 7)]
     assert seqs(await publish(other, "a")) == [9]
@@ -144,10 +146,11 @@ async def test_one_key_in_two_processes_at_one_moment_stores_one(
     log: MongoLog, open_log: Open, proxy: Proxy
 ) -> None:
     other = await open_log(direct=True)
-    slow = proxy.inject("insert", delay=0.3)
+    slow = proxy.inject("insert", until=(taken := asyncio.Event()))
     writing = log.append([draft()], key("k"))
     await asyncio.wait_for(slow.met.wait(), PATIENCE)
     stored = await other.append([draft()], key("k"))
+    taken.set()
     assert not stored.repeated
     found = await writing
     assert found.repeated
@@ -228,7 +231,7 @@ async def test_messages_that_the_cursor_does_not_return_are_found_by_the_check(
     await publish(writer, "a")
     tail = reader.consumer("test", 0)
     await take(tail, 1)
-    silent = proxy.inject("getMore", 10_000, delay=3_600)
+    silent = proxy.inject("getMore", 10_000, until=asyncio.Event())
     proxy.cut()  # otherwise the request that waits now would return it
     await asyncio.wait_for(silent.met.wait(), PATIENCE)
     await publish(writer, "a", "a")

@@ -70,8 +70,11 @@ class TlsConnection(FollowerConnection):
         """Bytes that the client has not read yet, except those in the loop's own buffer of the socket."""
         if not self._ours:
             return 0
+        socket = self._transport.get_extra_info("socket")
+        if socket is None:  # asyncio calls `connection_lost` a turn after the connection was lost
+            return 0
         ours = sum(map(len, self._rest)) + self._transport.get_write_buffer_size()
-        return ours + in_kernel(self._transport.get_extra_info("socket").fileno())
+        return ours + in_kernel(socket.fileno())
 
     def close(self, last: bytes) -> None:
         """Sends the bytes that wait, then `last`, and closes the connection."""
