@@ -19,20 +19,42 @@ _KEPT = httpx.Limits(keepalive_expiry=None)
 """Idle connections are kept: after 5 s httpx would replace one, perhaps by a connection to another worker."""
 
 _WITHIN_A_SECOND = "a limit holds at all workers within a second, not at once: see tests/serve/test_together.py"
-ONE_PROCESS: Mapping[str, str] = {
-    f"rights/test_limits.py::{test}": _WITHIN_A_SECOND
-    for test in (
-        "test_a_stream_above_the_limit_is_told_to_retry",
-        "test_a_token_and_its_ticket_are_one_person",
-        "test_a_person_has_a_hundred_streams_by_default",
-        "test_a_publish_beyond_the_rate_is_429_with_retry_after",
-        "test_a_batch_counts_as_its_messages",
-        "test_a_key_is_one_principal_and_its_tickets_are_others",
-        "test_429_comes_before_the_body",
-        "test_strangers_are_counted_by_address",
-        "test_limits_of_strangers_hold_on_an_open_server",
-    )
-}
+ONE_PROCESS: Mapping[str, str] = (
+    {
+        f"rights/test_limits.py::{test}": _WITHIN_A_SECOND
+        for test in (
+            "test_a_stream_above_the_limit_is_told_to_retry",
+            "test_a_token_and_its_ticket_are_one_person",
+            "test_a_person_has_a_hundred_streams_by_default",
+            "test_a_publish_beyond_the_rate_is_429_with_retry_after",
+            "test_a_batch_counts_as_its_messages",
+            "test_a_key_is_one_principal_and_its_tickets_are_others",
+            "test_429_comes_before_the_body",
+            "test_strangers_are_counted_by_address",
+            "test_limits_of_strangers_hold_on_an_open_server",
+        )
+    }
+    | {
+        f"rights/test_revocations.py::{test}": "a revocation is in force at the other workers within a second"
+        for test in (
+            "test_the_older_credentials_of_a_person_end_and_nothing_else",
+            "test_tokens_end_by_when_they_were_issued_and_by_whom",
+            "test_a_revocation_is_in_the_audit_and_outlives_a_restart",
+        )
+    }
+    | {
+        f"hardening/test_limits.py::{test}": "each worker has a file limit of its own"
+        for test in (
+            "test_more_connections_than_files_make_room_for_each_other_and_hold_up_nobody",
+            "test_more_followers_than_files_are_asked_to_come_back_later",
+        )
+    }
+    | {
+        "hardening/test_signals.py::test_a_server_that_was_stopped_for_long_goes_on_and_blames_nobody": (
+            "SIGSTOP stops the supervisor, not its workers"
+        )
+    }
+)
 """The tests that cannot hold with `--workers`, each with the reason. With ROOMCAST_TEST_WORKERS they are
 skipped."""
 

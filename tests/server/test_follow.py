@@ -46,8 +46,8 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[.
 
     yield begin
     for running in started:
-        assert "Traceback" not in running.said()
         running.end()
+        assert "Traceback" not in running.said()
 
 
 def _socket(folder: Path, options: dict[str, object], certificate: Certificate | None) -> Running:
