@@ -53,11 +53,9 @@ _FLAGS = [
     "--no-sandbox",  # Chromium's sandbox does not run as root in a container, where tests usually run
     "--disable-gpu",  # emulating one takes a quarter of the processor time of a test
 ]
-# Firefox starts a process for each context and site, and one more ahead. Each takes a quarter of a test's time.
-_PREFERENCES: dict[str, str | float | bool] = {
-    "fission.autostart": False,
-    "dom.ipc.processPrelaunch.enabled": False,
-}
+# Firefox starts a process ahead, which takes a quarter of a test's time. Its isolation of sites stays on, as users
+# have it: two windows of one page then share a process.
+_PREFERENCES: dict[str, str | float | bool] = {"dom.ipc.processPrelaunch.enabled": False}
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
