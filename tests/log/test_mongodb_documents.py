@@ -1,4 +1,4 @@
-"""Which appends fit into a document of MongoDB. No database."""
+"""The appends that fit into a document of MongoDB. No database."""
 
 from __future__ import annotations
 

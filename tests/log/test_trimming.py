@@ -1,4 +1,4 @@
-"""Which losses a reader is told, computed from how far each room is trimmed."""
+"""The losses that a reader is told, computed from how far each room is trimmed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rooms exceed their rules, and the limits that a step of trimming sends. No database."""
+"""The rooms that exceed their rules, and the limits that a step of trimming sends. No database."""
 
 from __future__ import annotations
 

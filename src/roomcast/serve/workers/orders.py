@@ -97,7 +97,7 @@ Received = TypeVar("Received", Order, Report)
 
 
 class Past(NamedTuple):
-    """What a process is told of the earlier ones with its number."""
+    """The earlier processes with the number of a new one, which is told of them."""
 
     restarts: int = 0
     """How many there were."""

@@ -15,7 +15,7 @@ from roomcast.log.remote.exchange import WorkerExchange
 from roomcast.serve.workers.orders import Past
 
 Kept = tuple[Mapping[str, float], Mapping[int, Report]]
-"""What the next log process needs: `_gone` and `_left`."""
+"""The state that the next log process takes over: `_gone` and `_left`."""
 
 
 class RetiredCounts:
