@@ -310,6 +310,20 @@ def test_messages_that_two_windows_read_at_the_same_moment_are_read_in_both(
         expect(link(tab, room).locator(".unread")).to_be_hidden()
 
 
+def test_messages_read_in_another_window_count_before_the_storage_has_them(page: Page, server: Running) -> None:
+    """Firefox tells a window of a change that its own view of the storage may not have yet."""
+    post(server, *({"room": room, "text": "before"} for room in "ab"))
+    open_room(page, server, "a")
+    [news] = post(server, {"room": "b", "text": "news"})
+    expect(link(page, "b").locator(".unread")).to_have_text("1")
+    page.evaluate(
+        "(b) => dispatchEvent(new StorageEvent('storage', "
+        "{ key: 'roomcast.read', newValue: JSON.stringify({ b }) }))",
+        news,
+    )
+    expect(link(page, "b").locator(".unread")).to_be_hidden()
+
+
 def shown(page: Page) -> Locator:
     return page.locator("#rooms .room-name")
 

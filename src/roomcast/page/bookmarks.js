@@ -18,7 +18,8 @@ export class Bookmarks {
   /** @param {(name: string, id: string) => void} moved in another window */
   constructor(moved) {
     this.#moved = moved;
-    addEventListener("storage", ({ key }) => key === "roomcast.read" && this.#merge() && this.#save());
+    // In Firefox the storage itself may not have another window's value yet.
+    addEventListener("storage", ({ key, newValue }) => key === "roomcast.read" && this.#merge(newValue) && this.#save());
   }
 
   /** The log's position at the reader's first visit: rooms that were never opened count as read up to there. */
@@ -75,24 +76,29 @@ export class Bookmarks {
     }, SAVE_MS);
   }
 
-  /** Takes over bookmarks that are further elsewhere; returns whether any is further here. */
-  #merge() {
-    let further = false;
-    for (const [name, id] of stored()) {
+  /**
+   * Takes over bookmarks that are further elsewhere; returns whether any is further here.
+   * @param {string | null} [json] the bookmarks elsewhere; by default the stored ones
+   */
+  #merge(json) {
+    let further;
+    for (const [name, id] of stored(json)) {
       const own = this.of(name);
-      if (own === id) continue;
-      if (own && !reaches(id, own)) {
-        further ||= reaches(own, id);
-        continue;
+      if (own && !reaches(id, own)) further ||= reaches(own, id);
+      else if (own !== id) {
+        // A bookmark from elsewhere must not push out one of this window.
+        if (own || this.#ids.size < MOST) this.#set(name, id);
+        this.#moved(name, id);
       }
-      // A bookmark from elsewhere must not push out one of this window.
-      if (own || this.#ids.size < MOST) this.#set(name, id);
-      this.#moved(name, id);
     }
     return further;
   }
 }
 
-function stored() {
-  return Object.entries(recall(browser, "read", /** @type {Record<string, string>} */ ({})));
+/**
+ * @param {string | null} [json]
+ * @returns {[string, string][]}
+ */
+function stored(json) {
+  return Object.entries(json ? JSON.parse(json) : recall(browser, "read", {}));
 }
